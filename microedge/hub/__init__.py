@@ -1,0 +1,1 @@
+"""Who talks to whom: routes, sessions and inputs, as pure code."""

@@ -1,0 +1,1 @@
+"""Serial lines for any module: ports by identity, framing, checksums, decoding."""

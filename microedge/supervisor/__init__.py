@@ -1,0 +1,1 @@
+"""Processes, sockets and timers, and the one place that wires everything together."""

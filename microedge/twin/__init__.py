@@ -1,0 +1,1 @@
+"""The module twin: a JSON document of an instance, as pure code."""

@@ -1,0 +1,46 @@
+"""What every upstream connector is, and what it needs from its surroundings.
+
+The queue keeps messages; a connector only carries them. It is told to publish what the queue leased, and says
+afterwards what became of each. All calls and all events happen on the loop's thread; a connector that must block
+(a name look-up, a TLS handshake, an fsync) does so on a thread of its own and comes back through
+`microedge.reactor.Reactor.call_from_thread`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from microedge.message import Message, Ticket
+
+
+class UpstreamEvents(Protocol):
+    """What a connector tells its owner, always on the loop's thread."""
+
+    def upstream_connected(self, window: int) -> None:
+        """It takes messages now, up to `window` unacknowledged at a time."""
+
+    def upstream_lost(self, reason: str) -> None:
+        """It takes none now; every ticket not yet delivered or refused goes back to the queue. It retries by itself."""
+
+    def upstream_delivered(self, tickets: Sequence[Ticket]) -> None:
+        """The upstream has these, durably as far as it promises that."""
+
+    def upstream_refused(self, ticket: Ticket, reason: str, text: str) -> None:
+        """The upstream will never take this one: `reason` is poison, oversize or rejected; `text` is for a person."""
+
+
+class Connector(Protocol):
+    """One upstream. Built without I/O; a test can build it without a network."""
+
+    def open(self, events: UpstreamEvents) -> None:
+        """Begin to connect, for ever and with back-off, and return at once."""
+
+    def publish(self, batch: Sequence[tuple[Ticket, Message]]) -> None:
+        """Send these. Only between connected and lost, and never more than the window in total."""
+
+    def status(self) -> dict[str, object]:
+        """Return what `microedge status` shows: at least type, url, state, reason, since_s, reconnects."""
+
+    def close(self, done: Callable[[], None], timeout_s: float) -> None:
+        """Finish what is under way, say goodbye and call `done` within `timeout_s`; publish nothing new."""
