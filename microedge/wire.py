@@ -75,6 +75,11 @@ class Decoder:
         """True while a frame has begun and not ended: at the end of the stream, something was cut off."""
         return bool(self._rest)
 
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes the next frame still needs, as far as is known: at least the rest of its header."""
+        return max(self._needed, HEADER.size) - len(self._rest)
+
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that `data` completes, in order.
 

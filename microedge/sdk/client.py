@@ -1,0 +1,318 @@
+"""ModuleClient: everything that a module does with the hub. Blocking, and single-threaded.
+
+Callbacks run inside `wait` and `run`, on the caller's thread, one at a time. Whatever calls the client counts as
+progress: a module that hangs in its own code is seen to hang, because only the code that hangs could say otherwise.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+import traceback
+from collections import deque
+
+from microedge import wire
+from microedge.errors import LocalProtocolError, printable
+from microedge.message import BATCHED, MAX_MESSAGE_BYTES, Envelope, Message, encode_body, unpack
+from microedge.sdk.log import Log
+
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from microedge.sdk.link import Link
+
+_ENVELOPES_MAX = 256  # cached; a module that changes a property in every message starts over now and then
+_ERROR_CHARS = 1_000
+_FOREVER_S = 3_600.0  # one turn of run(); poll() takes milliseconds in an int
+
+
+class ModuleClient:
+    """One module's connection to its hub. The runner builds it; a module gets it as the argument of its `main`."""
+
+    def __init__(self, link: Link, start: dict[str, Any]) -> None:
+        """`link` is open; `start` is the decoded START frame. Does no I/O."""
+        self._link = link
+        self._outputs = frozenset(start["outputs"])
+        self._inputs = frozenset(start["inputs"])
+        self._window: int = start["window"]
+        self._window_bytes: int = start["window_bytes"]
+        self._progress_s: float = start["progress_s"]
+        self.device: str = start["device"]
+        self.module: str = start["module"]
+        self.data_dir: str = start["data_dir"]
+        self.desired: dict[str, Any] = start["desired"]
+        self.log = Log(start["env"].get("LOG_LEVEL", "info"))
+        self._sequence = 0
+        self._unacknowledged: deque[tuple[int, int]] = deque()  # (sequence, bytes)
+        self._unacknowledged_bytes = 0
+        self._heads: dict[object, Envelope] = {}
+        self._is_stopping = False
+        self._next_progress_s = 0.0
+        self._poll = select.poll()
+        self._poll.register(link.fileno(), select.POLLIN)
+        self._watched: dict[int, Callable[[], object]] = {}
+        self._timers: list[list[Any]] = []  # [due_s, interval_s, callback]
+        self._handlers: dict[str, Callable[[Message], object]] = {}
+        self._inbox: deque[tuple[int, int, str, bytes]] = deque()  # (delivery, epoch, input, record)
+        self._epochs: dict[str, int] = {}
+        self._envelopes: dict[bytes, Envelope] = {}
+
+    @property
+    def identity(self) -> str:
+        """The module identity, `/devices/<device>/modules/<module>`."""
+        return f"/devices/{self.device}/modules/{self.module}"
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once the supervisor has asked this module to return from `main`."""
+        return self._is_stopping
+
+    # --- Sending ---
+
+    def send(
+        self,
+        output: str,
+        body: object,
+        *,
+        properties: dict[str, str] | None = None,
+        content_type: str | None = None,
+        ttl_s: int | None = None,
+        durability: str = BATCHED,
+    ) -> int:
+        """Send one message and return its sequence number, counted from 1 since the module started.
+
+        `body` is bytes (sent as it is), a string, or a JSON value; a dict or list makes the content type
+        `application/json` and the encoding `utf-8` by itself. `ttl_s` limits how long it may wait for its receiver
+        (None: as the route or the store says; -1: for ever). `durability` is "batched" (acknowledged when the
+        upstream has it or the card has it, whichever comes first), "immediate" (committed at once) or "volatile"
+        (RAM only).
+
+        Nothing is durable when this returns: see `flush`. Never blocks while the window of 256 unacknowledged
+        messages has room; then blocks until the hub acknowledges some.
+
+        Raises:
+            LocalProtocolError: the output is not in the manifest, or the message exceeds 256 KiB.
+            ValueError: a property, the content type, the TTL or the durability is not valid, or a number is not finite.
+            TypeError: the body holds something that JSON cannot express.
+            HubGoneError: the supervisor is gone; let it end the module.
+        """
+        data, guessed_type, encoding = encode_body(body)
+        if content_type is None:
+            content_type = guessed_type
+        elif content_type == "application/json" and not encoding:
+            encoding = "utf-8"  # RFC 8259: JSON between systems is UTF-8; a route's $body asks for both
+        envelope = self._envelope(output, content_type, encoding, properties, ttl_s, durability)
+        size_bytes = len(data) + envelope.size_bytes
+        if size_bytes > MAX_MESSAGE_BYTES:
+            raise LocalProtocolError(f"message of bytes={size_bytes}: expected at most {MAX_MESSAGE_BYTES}; split it")
+        while self._is_window_full(size_bytes):
+            self._turn(time.monotonic() + self._progress_s)
+        self._sequence += 1
+        self._unacknowledged.append((self._sequence, size_bytes))
+        self._unacknowledged_bytes += size_bytes
+        head = envelope.raw
+        taken_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+        header = wire.HEADER.pack(len(head) + len(data), wire.SEND, 0, len(head), self._sequence, taken_ms)
+        self._link.put(header + head + data)
+        return self._sequence
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything sent so far is acknowledged; return False when `timeout_s` is up before that.
+
+        Acknowledged means that the upstream or the receiving module has it, or that it is committed to the card.
+        Callbacks do not run meanwhile.
+
+        Raises:
+            HubGoneError: the supervisor is gone.
+        """
+        last, deadline_s = self._sequence, time.monotonic() + timeout_s
+        while self._unacknowledged and self._unacknowledged[0][0] <= last:
+            if time.monotonic() >= deadline_s:
+                return False
+            self._turn(deadline_s)
+        return True
+
+    # --- Receiving and waiting ---
+
+    def ready(self) -> None:
+        """Tell the supervisor that the module works now. From here on inputs are delivered and hanging is noticed."""
+        self._link.put(wire.encode(wire.READY))
+        self._link.write()
+
+    def on_desired(self, callback: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
+        """Call `callback(patch, desired)` at once, with the whole desired document as the patch."""
+        callback(dict(self.desired), self.desired)
+
+    def on_input(self, name: str, callback: Callable[[Message], object]) -> None:
+        """Call `callback(message)` for each message that a route brings to input `name`.
+
+        It is acknowledged after the callback returns; an exception is logged and means that it is delivered again.
+
+        Raises:
+            LocalProtocolError: the manifest has no such input.
+        """
+        if name not in self._inputs:
+            known = ", ".join(sorted(self._inputs)) or "none"
+            raise LocalProtocolError(f"input {name!r}: expected one of [ports] inputs in module.toml: {known}")
+        self._handlers[name] = callback
+
+    def every(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Call `callback()` each `seconds`, first after one interval; missed calls are skipped, not made up for."""
+        if seconds <= 0:
+            raise ValueError(f"every({seconds!r}): expected more than 0 seconds")
+        self._timers.append([time.monotonic() + seconds, seconds, callback])
+
+    def watch(self, fd: int, callback: Callable[[], object] | None) -> None:
+        """Call `callback()` while descriptor `fd` is readable or its other end is gone; None ends the watch."""
+        if callback is None:
+            if self._watched.pop(fd, None) is not None:
+                self._poll.unregister(fd)
+            return
+        self._watched[fd] = callback
+        self._poll.register(fd, select.POLLIN)
+
+    def wait(self, seconds: float) -> bool:
+        """Run callbacks for `seconds`; return True when the time is up, False as soon as the module should end.
+
+        Raises:
+            HubGoneError: the supervisor is gone.
+        """
+        deadline_s = time.monotonic() + seconds
+        while True:
+            self._dispatch_inputs()
+            if self._is_stopping:
+                return False
+            self._turn(min(deadline_s, self._run_timers()), dispatch=True)
+            if time.monotonic() >= deadline_s:
+                self._run_timers()
+                return not self._is_stopping
+
+    def run(self) -> None:
+        """Run callbacks until the supervisor asks the module to end.
+
+        Raises:
+            HubGoneError: the supervisor is gone.
+        """
+        while self.wait(_FOREVER_S):
+            pass
+
+    def request_stop(self) -> None:
+        """Make `wait` and `run` return: what the supervisor's stop and SIGTERM do. Safe in a signal handler."""
+        self._is_stopping = True
+
+    # --- Private ---
+
+    def _is_window_full(self, size_bytes: int) -> bool:
+        count = len(self._unacknowledged)
+        if not count:
+            return False  # a single message may be larger than the bytes granted
+        return count >= self._window or self._unacknowledged_bytes + size_bytes > self._window_bytes
+
+    def _envelope(
+        self,
+        output: str,
+        content_type: str,
+        encoding: str,
+        properties: dict[str, str] | None,
+        ttl_s: int | None,
+        durability: str,
+    ) -> Envelope:
+        key = (output, content_type, encoding, ttl_s, durability, tuple(properties.items()) if properties else None)
+        envelope = self._heads.get(key)
+        if envelope is None:
+            if output not in self._outputs:
+                known = ", ".join(sorted(self._outputs)) or "none"
+                raise LocalProtocolError(f"output {output!r}: expected one of [ports] outputs in module.toml: {known}")
+            if len(self._heads) >= _ENVELOPES_MAX:
+                self._heads.clear()
+            envelope = self._heads[key] = Envelope(
+                output,
+                content_type=content_type,
+                content_encoding=encoding,
+                properties=dict(properties) if properties else None,
+                ttl_s=ttl_s,
+                durability=durability,
+            )
+        return envelope
+
+    def _turn(self, until_s: float, *, dispatch: bool = False) -> None:
+        """Wait for the hub, and with `dispatch` for watched descriptors, at most until `until_s`."""
+        self._link.write()
+        now_s = self._say_progress(time.monotonic())
+        timeout_s = max(0.0, min(until_s, self._next_progress_s) - now_s)
+        fd = self._link.fileno()
+        self._poll.modify(fd, select.POLLIN | select.POLLOUT if self._link.wants_to_write else select.POLLIN)
+        if not dispatch and self._watched:
+            self._wait_for_hub(fd, timeout_s)
+            return
+        for ready_fd, _ in self._poll.poll(timeout_s * 1000 + 0.5):
+            if ready_fd == fd:
+                self._read()
+            elif ready_fd in self._watched:
+                self._watched[ready_fd]()
+
+    def _wait_for_hub(self, fd: int, timeout_s: float) -> None:
+        """As the poll of a turn, but deaf to the watched descriptors: their callbacks run in wait() only."""
+        poll = select.poll()
+        poll.register(fd, select.POLLIN | select.POLLOUT if self._link.wants_to_write else select.POLLIN)
+        if poll.poll(timeout_s * 1000 + 0.5):
+            self._read()
+
+    def _say_progress(self, now_s: float) -> float:
+        if now_s >= self._next_progress_s:
+            self._next_progress_s = now_s + self._progress_s
+            self._link.put(wire.encode(wire.PROGRESS))
+            self._link.write()
+        return now_s
+
+    def _read(self) -> None:
+        for kind, number, time_ms, head, body in self._link.read():
+            if kind == wire.ACK:
+                self._acknowledge(number)
+            elif kind == wire.DELIVER:
+                self._inbox.append((number, time_ms, head.decode(), body))
+            elif kind == wire.STOP:
+                self._is_stopping = True
+
+    def _acknowledge(self, sequence: int) -> None:
+        pending = self._unacknowledged
+        while pending and pending[0][0] <= sequence:
+            self._unacknowledged_bytes -= pending.popleft()[1]
+
+    def _run_timers(self) -> float:
+        """Call what is due and return when the next one is."""
+        now_s = time.monotonic()
+        for timer in self._timers:
+            if timer[0] <= now_s:
+                timer[0] += timer[1] * (1 + (now_s - timer[0]) // timer[1])
+                timer[2]()
+        return min((timer[0] for timer in self._timers), default=now_s + _FOREVER_S)
+
+    def _dispatch_inputs(self) -> None:
+        waiting: deque[tuple[int, int, str, bytes]] = deque()
+        while self._inbox:
+            delivery, epoch, name, record = self._inbox.popleft()
+            if epoch < self._epochs.get(name, 0):
+                continue  # sent before the hub knew of a failure; it delivers this one again, in order
+            if name not in self._handlers:
+                waiting.append((delivery, epoch, name, record))
+            else:
+                self._obey(delivery, name, record)
+        self._inbox = waiting
+
+    def _obey(self, delivery: int, name: str, record: bytes) -> None:
+        message, _ = unpack(record, 0, self._envelopes)
+        if len(self._envelopes) > _ENVELOPES_MAX:
+            self._envelopes.clear()
+        message.input = name
+        error = b""
+        try:
+            self._handlers[name](message)
+        except Exception as failure:  # the boundary of the module's input handlers
+            self.log.error("input %s: message %s failed: %r", name, message.message_id, failure)
+            traceback.print_exc()
+            self._epochs[name] = self._epochs.get(name, 0) + 1
+            error = (printable(f"{type(failure).__name__}: {failure}", _ERROR_CHARS) or "failed").encode()
+        self._link.put(wire.encode(wire.DONE, delivery, head=error))
