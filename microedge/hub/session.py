@@ -1,0 +1,119 @@
+"""The hub's side of one module's connection: frames in, messages and events out; credit and acknowledgement.
+
+A session lives as long as one process of the instance. Its id names that run: `session` plus `sequence` is the
+message id, so that a message keeps its identity through every redelivery.
+
+A message is acknowledged when nothing waits for it any more (`Message.waiting` is 0: every endpoint has it, or the
+card has it). Acknowledgements are cumulative and in order: one slow message holds back those behind it, which costs
+credit and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from microedge import wire
+from microedge.errors import RemoteProtocolError
+from microedge.message import MAX_MESSAGE_BYTES, Envelope, Message
+
+WINDOW = 256  # messages that a module may have unacknowledged
+WINDOW_BYTES = 1_048_576  # and bytes; 20 modules at their limit stay within 20 MiB
+_ENVELOPES_MAX = 1_024
+
+
+class Received:
+    """What one read from a module's socket contained, in order within each list."""
+
+    __slots__ = ("done", "is_ready", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.done: list[tuple[int, str]] = []  # (delivery id, "" or what the handler raised)
+        self.is_ready = False
+
+
+class Session:
+    """Pure: no socket, no clock. `clock_offset_ms` turns CLOCK_BOOTTIME into wall-clock milliseconds."""
+
+    def __init__(self, module: str, session: str) -> None:
+        self.module = module
+        self.session = session
+        self.received = 0
+        self._decoder = wire.Decoder(wire.FROM_MODULE)
+        self._sequence = 0
+        self._acknowledged = 0
+        self._pending: deque[Message] = deque()
+        self._pending_bytes = 0
+        self._envelopes: dict[bytes, Envelope] = {}
+
+    @property
+    def unacknowledged(self) -> int:
+        return len(self._pending)
+
+    @property
+    def is_mid_frame(self) -> bool:
+        """True when the last read ended within a frame: at the end of the stream, something was cut off."""
+        return self._decoder.is_mid_frame
+
+    def receive(self, data: bytes, clock_offset_ms: int) -> Received:
+        """Decode what arrived.
+
+        Raises:
+            RemoteProtocolError: garbage, a message out of sequence, one that is too large, or more than the window
+                grants: close this session.
+        """
+        result = Received()
+        messages = result.messages
+        for kind, number, time_ms, head, body in self._decoder.feed(data):
+            if kind == wire.SEND:
+                messages.append(self._message(number, time_ms, head, body, clock_offset_ms))
+            elif kind == wire.DONE:
+                result.done.append((number, head.decode("utf-8", "replace")))
+            elif kind == wire.READY:
+                result.is_ready = True
+        self.received += len(messages)
+        return result
+
+    def acknowledgement(self) -> bytes:
+        """Return the ACK frame that is due now, b"" if none; moves the window. Call after the messages are routed."""
+        pending = self._pending
+        last = 0
+        while pending and not pending[0].waiting:
+            message = pending.popleft()
+            last = message.sequence
+            self._pending_bytes -= message.size_bytes
+        if not last:
+            return b""
+        self._acknowledged = last
+        return wire.encode(wire.ACK, last)
+
+    def _message(self, number: int, time_ms: int, head: bytes, body: bytes, clock_offset_ms: int) -> Message:
+        if number != self._sequence + 1:
+            raise RemoteProtocolError(f"message with sequence={number}: expected {self._sequence + 1}")
+        envelope = self._envelopes.get(head)
+        if envelope is None:
+            envelope = self._new_envelope(head)
+        size_bytes = len(body) + envelope.size_bytes
+        if size_bytes > MAX_MESSAGE_BYTES:
+            raise RemoteProtocolError(f"message of bytes={size_bytes}: expected at most {MAX_MESSAGE_BYTES}")
+        self._pending_bytes += size_bytes
+        pending = self._pending
+        if pending and (len(pending) >= WINDOW or self._pending_bytes > WINDOW_BYTES):
+            raise RemoteProtocolError(
+                f"{len(pending) + 1} unacknowledged messages of bytes={self._pending_bytes}: expected at most "
+                f"{WINDOW} of {WINDOW_BYTES}"
+            )
+        self._sequence = number
+        message = Message(envelope, body, self.module, self.session, number, time_ms, time_ms + clock_offset_ms)
+        pending.append(message)
+        return message
+
+    def _new_envelope(self, head: bytes) -> Envelope:
+        try:
+            envelope = Envelope.decode(head)
+        except ValueError as error:
+            raise RemoteProtocolError(f"message head: {error}") from error
+        if len(self._envelopes) >= _ENVELOPES_MAX:
+            self._envelopes.clear()
+        self._envelopes[head] = envelope
+        return envelope
