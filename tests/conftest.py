@@ -6,12 +6,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support.leaks import MARK, Snapshot, leaks_since
 from support.requirements import require_program
 
 _TESTS = Path(__file__).parent
 _REAL = {"integration", "fault", "footprint"}  # directories whose tests start processes, threads and connections
+
+
+# An example that takes long says something about the machine (two busy cores, a Pi), not about the code.
+hypothesis.settings.register_profile(
+    "microedge", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("microedge")
 
 
 def pytest_configure() -> None:
