@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from microedge.config.document import HIDDEN, MISSING, Words, open_document
 from microedge.config.model import (
+    RESERVED_NAME,
     Config,
     DeviceConfig,
     InstanceConfig,
@@ -30,7 +31,6 @@ SYSTEM_FILE = "/etc/microedge/microedge.toml"
 MAX_FILE_BYTES = 1024 * 1024
 MAX_ROUTE_CHARS = 8192
 MAX_TTL_S = 4_294_967_295  # an unsigned 32-bit number, as in IoT Edge
-RESERVED = "supervisor"  # `microedge logs supervisor` shows the runtime's own log
 
 STORE_RANGES = {
     "max_mib": Range(1, 1_048_576, "MiB"),
@@ -119,7 +119,7 @@ def _store(table: TableReader) -> StoreConfig:
 def _modules(table: TableReader, around: Surroundings) -> dict[str, InstanceConfig]:
     modules = {}
     for name in table.keys():  # noqa: SIM118 (no mapping)
-        if name == RESERVED:
+        if name == RESERVED_NAME:
             raise table.wrong(name, "another name", f"{name!r} stands for microedge itself", got=Words("…"))
         if not is_name(name):
             raise table.wrong(name, f"an instance's name: {NAME_RULE}", got=Words("…"))

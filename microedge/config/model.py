@@ -21,6 +21,8 @@ LAUNCHES = (FORK, EXEC)
 
 DROPPED_IN, BUNDLED = "dropped-in", "bundled"
 
+RESERVED_NAME = "supervisor"  # of no image and no instance: `microedge logs supervisor` shows the runtime's own log
+
 DEFAULT_TOPIC = "microedge/{device}/{module}/{output}"
 
 
