@@ -12,8 +12,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := $(PY) -m pytest
 SOURCES := microedge modules firmware-tools examples bench tests
-# mypy refuses a directory without Python files, so name only what has some.
-TYPED := $(sort $(wildcard microedge modules/*/__init__.py firmware-tools/*.py))
+# mypy takes each image for a package of its own, and refuses a directory without Python files.
+TYPED := microedge $(patsubst %/,%,$(dir $(wildcard modules/*/__init__.py))) $(wildcard firmware-tools/*.py)
 
 CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
