@@ -1,0 +1,111 @@
+"""What stands between paho and the socket: many packets per system call, and no packet of the hot path through paho.
+
+Sends are gathered and leave together in `flush`; what arrives is read in large pieces, cut into packets, and only
+those that are not acknowledgements of ours are handed to paho. Nothing here blocks. `Link` has the five methods that
+paho calls on a socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+
+from microedge.upstream.packets import PacketSplitter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+_CHUNK_BYTES = 65_536  # a few thousand PUBACKs; a TLS record holds at most 16 KiB
+_SEND_BYTES = 262_144  # what one send is offered; the kernel takes what fits
+
+
+class Link:
+    def __init__(self, connection: socket.socket) -> None:
+        """Takes over `connection`, which is connected and does not block."""
+        self._socket = connection
+        self._splitter = PacketSplitter()
+        self._inbox = bytearray()
+        self._outbox = bytearray()
+        self.first_bytes = b""  # of what the other side said; tells a web server from a broker
+
+    # What paho calls.
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Hand paho bytes that `read` has put aside for it.
+
+        Raises:
+            BlockingIOError: there are none, which paho takes as "later".
+        """
+        if not self._inbox:
+            raise BlockingIOError
+        data = bytes(self._inbox[:buffer_size])
+        del self._inbox[:buffer_size]
+        return data
+
+    def send(self, buffer: bytes | bytearray) -> int:
+        """Put bytes at the end of what the next `flush` sends."""
+        self._outbox += buffer
+        return len(buffer)
+
+    def close(self) -> None:
+        """Send what goes at once and close: paho closes right behind the DISCONNECT that it has just sent here."""
+        with contextlib.suppress(OSError):
+            self.flush()
+        self._outbox.clear()
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        """Ignore it: the socket never blocks."""
+
+    # What the session calls.
+
+    @property
+    def has_packets(self) -> bool:
+        """True while there is something for paho to read."""
+        return bool(self._inbox)
+
+    def read(self) -> list[tuple[int, int]] | None:
+        """Read what has arrived; return our acknowledgements in it, or None at the end of the stream.
+
+        Raises:
+            OSError: the connection is broken.
+            ValueError: the other side does not speak MQTT.
+        """
+        acks: list[tuple[int, int]] = []
+        while True:
+            try:
+                chunk = self._socket.recv(_CHUNK_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return acks
+            if not chunk:
+                return acks or None  # the end is seen again by the next read
+            if len(self.first_bytes) < 4:
+                self.first_bytes += chunk[:4]
+            more, others = self._splitter.feed(chunk)
+            acks += more
+            self._inbox += others
+            if len(chunk) < _CHUNK_BYTES and not self._is_pending():
+                return acks
+
+    def flush(self) -> bool:
+        """Send as much as the socket takes; return True when nothing is left.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        while self._outbox:
+            try:
+                # After a "later" OpenSSL wants to see the same bytes again, at least as many: the outbox only grows.
+                sent = self._socket.send(memoryview(self._outbox)[:_SEND_BYTES].tobytes())
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return False
+            del self._outbox[:sent]
+        return True
+
+    def _is_pending(self) -> bool:
+        """True if OpenSSL holds decrypted bytes, which no selector can see."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
