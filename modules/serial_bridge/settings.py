@@ -168,7 +168,7 @@ class _Refusing:
 def _hint(key: str) -> str:
     import difflib  # only for people who mistype
 
-    near = difflib.get_close_matches(key, _RULES, n=1)
+    near = difflib.get_close_matches(key, _RULES, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(_RULES)}"
 
 
