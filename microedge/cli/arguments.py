@@ -1,0 +1,223 @@
+"""The grammar of the command line. Nothing of microedge is imported here: `microedge run` forks its fork server
+from a process that has loaded this file and little else.
+
+Each verb names its function as "module:function" under `microedge.cli`; `main` imports it when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from typing import NoReturn
+
+_DESCRIPTION = "Run isolated Python modules on a small Linux device, with store and forward to an MQTT broker."
+
+_EXIT_CODES = """\
+exit codes:
+  0   done, all is well
+  1   failed; for status: a module is failed, unhealthy or in back-off, or the queue cannot write
+  2   wrong arguments
+  3   microedge is not running
+  78  the configuration is wrong: edit it, see microedge check
+"""
+
+_FIRST_STEPS = """\
+first steps:
+  microedge init demo && cd demo     write a configuration that already shows something
+  microedge run --live               run it and watch; Ctrl-C ends it
+  microedge status                   in another terminal: what runs, what waits
+  microedge check                    is this device set up well?
+
+"""
+
+
+_INIT = """\
+  microedge init demo                              a simulated sensor and this device's own metrics, no broker
+  microedge init --broker mqtt://broker.local:1883 --device greenhouse-7
+"""
+
+_RUN = """\
+  microedge run                                    as a service does; logs go to standard error
+  microedge run --live                             with messages and a status table, to look at
+  microedge --config /etc/microedge/microedge.toml run
+"""
+
+_CHECK = """\
+  microedge check                                  is anything wrong, and what is the cure?
+  microedge check --offline --json                 for a script, without the network
+"""
+
+_STATUS = """\
+  microedge status                                 everything at a glance
+  microedge status north                           one module in detail
+  microedge status --json | jq .queue.messages     for a program
+"""
+
+_LOGS = """\
+  microedge logs north -f                          the last 100 lines, then new ones
+  microedge logs supervisor -n 20                  what microedge itself said
+"""
+
+_TAIL = """\
+  microedge tail                                   every message of every module
+  microedge tail north/readings                    one output
+  microedge tail north -n 1 --json                 the next message, for a program
+"""
+
+_SEND = """\
+  microedge send pump commands '{"on": true}'
+  echo '{"on": true}' | microedge send pump commands -
+"""
+
+_MODULE_NEW = """\
+  microedge module new soil_probe                  writes modules/soil_probe
+  python -m microedge.sdk.run modules/soil_probe   runs it alone and prints what it sends
+"""
+
+_MODULE_CHECK = """\
+  microedge module check modules/soil_probe
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line with the nearest known verb and where to read on."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and what to do, then exit with 2."""
+        found = re.search(r"invalid choice: '([^']*)'.*?choose from (.*)\)", message)
+        if found:
+            message = f"unknown command {found[1]!r}{_nearest(found[1], re.findall(r'[a-z]+', found[2]))}"
+        self.exit(2, f"{self.prog}: {message}\n  see: {self.prog} --help\n")
+
+
+def build() -> Parser:
+    """Return the parser of the whole command line."""
+    common = _common()
+    parser = Parser(
+        prog="microedge",
+        description=_DESCRIPTION,
+        epilog=_FIRST_STEPS + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+        allow_abbrev=False,
+    )
+    parser.set_defaults(config=None, socket=os.environ.get("MICROEDGE_SOCKET") or None, call=None)
+    verbs = _Verbs(parser, common)
+    _add_setup(verbs)
+    _add_reading(verbs)
+    _add_acting(verbs)
+    _add_groups(verbs)
+    return parser
+
+
+class _Verbs:
+    """The sub-commands of one parser."""
+
+    def __init__(self, parser: Parser, common: Parser) -> None:
+        self._common = common
+        self._action = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+
+    def add(self, name: str, call: str, summary: str, examples: str = "") -> Parser:
+        parser: Parser = self._action.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"examples:\n{examples}" if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[self._common],
+            allow_abbrev=False,
+        )
+        parser.set_defaults(call=call)
+        return parser
+
+    def add_reading(self, name: str, call: str, summary: str, examples: str = "") -> Parser:
+        parser = self.add(name, call, summary, examples)
+        parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+        return parser
+
+    def add_group(self, name: str, summary: str) -> _Verbs:
+        return _Verbs(self.add(name, f"group:{name}", summary), self._common)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    import difflib  # only somebody who mistyped pays for it
+
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+
+
+def _common() -> Parser:
+    # SUPPRESS: an option given before the verb must not be overwritten by the verb's own default.
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument(
+        "--config",
+        metavar="FILE",
+        help="configuration (default: $MICROEDGE_CONFIG, ./microedge.toml, /etc/microedge/microedge.toml)",
+    )
+    common.add_argument(
+        "--socket",
+        metavar="PATH",
+        help="the supervisor's control socket (default: $MICROEDGE_SOCKET, control.sock in the state directory)",
+    )
+    return common
+
+
+def _add_setup(verbs: _Verbs) -> None:
+    init = verbs.add("init", "init:init", "write a commented microedge.toml that already shows something", _INIT)
+    init.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where (default: here)")
+    init.add_argument("--broker", metavar="URL", help="MQTT broker, for example mqtt://broker.local:1883")
+    init.add_argument("--device", metavar="ID", help="device id (default: the host name)")
+    run = verbs.add("run", "run:run", "run the configured modules until SIGTERM or Ctrl-C", _RUN)
+    run.add_argument("--live", action="store_true", help="show live messages and a status table")
+    check = verbs.add_reading("check", "check:check", "check this device and say how to cure what is wrong", _CHECK)
+    check.add_argument("--offline", action="store_true", help="skip what needs the network")
+
+
+def _add_reading(verbs: _Verbs) -> None:
+    status = verbs.add_reading("status", "status:show", "show what runs, what waits and why", _STATUS)
+    status.add_argument("name", metavar="NAME", nargs="?", help="one module, in detail")
+    status.add_argument("--watch", action="store_true", help="show it again every 2 s until Ctrl-C")
+    verbs.add_reading("list", "listing:show", "list module instances and the images they can be made of")
+    logs = verbs.add_reading("logs", "logs:show", "show what a module, or the supervisor, has said", _LOGS)
+    logs.add_argument("name", metavar="NAME", help='a module, or "supervisor"')
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with new lines until Ctrl-C")
+    logs.add_argument("-n", "--lines", metavar="N", type=_whole, default=100, help="last lines (default: 100)")
+    tail = verbs.add_reading("tail", "tail:show", "show messages as modules send them, until Ctrl-C", _TAIL)
+    tail.add_argument("source", metavar="NAME[/OUTPUT]", nargs="?", default="", help="one module or one output")
+    tail.add_argument("-n", "--count", metavar="N", type=_whole, default=0, help="end after N messages")
+    verbs.add_reading("version", "version:show", "print the version and where it is installed")
+
+
+def _add_acting(verbs: _Verbs) -> None:
+    for verb, summary in (
+        ("start", "start a stopped or failed module"),
+        ("stop", "stop a module; it stays stopped until it is started or microedge restarts"),
+        ("restart", "stop a module and start it again"),
+    ):
+        parser = verbs.add(verb, "acting:change", summary, f"  microedge {verb} north\n")
+        parser.set_defaults(verb=verb)
+        parser.add_argument("name", metavar="NAME", help="a module instance, as microedge status shows it")
+    send = verbs.add("send", "acting:send", "send one message to an input of a module", _SEND)
+    send.add_argument("name", metavar="NAME", help="a module instance")
+    send.add_argument("input", metavar="INPUT", help="one of its inputs")
+    send.add_argument("body", metavar="JSON", help="the body; '-' reads it from standard input")
+
+
+def _add_groups(verbs: _Verbs) -> None:
+    queue = verbs.add_group("queue", "look into the store-and-forward queue")
+    queue.add_reading("status", "queue:show", "show what waits, for whom and since when")
+    module = verbs.add_group("module", "write and check module images")
+    new = module.add("new", "module:new", "write a new module image that already runs", _MODULE_NEW)
+    new.add_argument("name", metavar="NAME", help="a lower-case letter, then a-z, 0-9 and _")
+    new.add_argument("--dir", metavar="DIR", help="where (default: the configured modules directory)")
+    check = module.add_reading("check", "module:check", "check a module image without running it", _MODULE_CHECK)
+    check.add_argument("directory", metavar="DIR", help="the directory that holds its module.toml")
+    serial = verbs.add_group("serial", "look at the serial ports")
+    serial.add_reading("list", "serial:show", "list serial ports with the names that survive replugging")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
+    return int(text)

@@ -1,0 +1,52 @@
+"""Is the time of day right? Messages carry it, and TLS certificates depend on it. Nothing waits for it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+
+from microedge.cli.checks.outcome import OK, WARNING, Outcome, Surroundings
+
+NAME = "clock"
+
+# The first release; a clock before it started from nothing, as a Pi without a clock chip does.
+RELEASE_YEAR = 2024
+SYNCHRONIZED_FILE = "/run/systemd/timesync/synchronized"
+
+_TIME_ERROR = 5  # adjtimex: the kernel's clock is not disciplined by anything
+_TIMEX_BYTES = 512  # more than struct timex takes on any architecture; all zero asks and sets nothing
+
+
+def find(_around: Surroundings) -> list[Outcome]:
+    """One outcome for the clock."""
+    now_s = time.time()
+    return [
+        judge(
+            time.gmtime(now_s).tm_year, time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(now_s)), is_synchronized()
+        )
+    ]
+
+
+def judge(year: int, shown: str, is_synced: bool | None) -> Outcome:
+    """Return the outcome for a clock; `is_synced` is None where the kernel does not say."""
+    if year < RELEASE_YEAR:
+        cure = "sudo timedatectl set-ntp true; without a network: sudo date -s '2024-01-31 12:00'"
+        return Outcome(NAME, WARNING, f"{shown} cannot be right", cure)
+    if is_synced:
+        return Outcome(NAME, OK, f"{shown}, synchronised")
+    if is_synced is None:
+        return Outcome(NAME, OK, f"{shown}; whether it is synchronised is not known")
+    found = f"{shown}, not synchronised: message times may be wrong, order and expiry are not affected"
+    return Outcome(NAME, WARNING, found, "sudo timedatectl set-ntp true")
+
+
+def is_synchronized() -> bool | None:
+    """Return what systemd-timesyncd or the kernel says; None when neither says anything."""
+    if os.path.exists(SYNCHRONIZED_FILE):
+        return True
+    try:
+        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR
