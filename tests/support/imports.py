@@ -67,7 +67,7 @@ def _collect(node: ast.AST, file: str, is_for_types: bool, found: list[Import]) 
 def _targets(node: ast.ImportFrom, file: str) -> list[str]:
     base = node.module or ""
     if node.level:  # a relative import; ruff forbids them in microedge/, modules may use them
-        package = file.split("/")[: -node.level]
+        package = [part for part in file.split("/")[: -node.level] if part != "modules"]
         base = ".".join([*package, *([node.module] if node.module else [])])
     # `from package import name`: the name may be a module of its own or something inside the package.
     return [f"{base}.{alias.name}" if is_module(f"{base}.{alias.name}") else base for alias in node.names]

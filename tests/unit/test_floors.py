@@ -46,7 +46,7 @@ IMPURE = {"os", "socket", "time", "sqlite3", "asyncio", "threading", "subprocess
 OPEN_TO_MODULES = ("microedge.sdk", "microedge.serial")
 
 # The parts that do I/O are put together in one place; everybody else is handed them.
-COMPOSED = ("microedge.queue.queue", "microedge.upstream.factory")
+COMPOSED = {"MessageQueue": "microedge.queue.queue", "create": "microedge.upstream.factory"}
 COMPOSITION_ROOT = "microedge/supervisor/app.py"
 
 HEAVY = {"asyncio", "ssl", "sqlite3", "logging", "dataclasses", "psutil", "paho", "pathlib", "argparse", "email"}
@@ -167,14 +167,19 @@ def test_modules_never_import_each_other():
 
 
 def test_one_place_puts_the_parts_together():
-    users = {
-        each.file
+    builders = {
+        file
         for file in OURS
-        for each in our_imports(file)
-        if not each.is_for_types and each.target in COMPOSED and part_of(module_name(file)) != part_of(each.target)
+        for name in called_in(file) & COMPOSED.keys()
+        if COMPOSED[name] in {each.target for each in our_imports(file)}
     }
 
-    assert users <= {COMPOSITION_ROOT}
+    assert builders <= {COMPOSITION_ROOT}
+
+
+def called_in(file: str) -> set[str]:
+    calls = [node for node in ast.walk(parse(file)) if isinstance(node, ast.Call)]
+    return {ast.unparse(call.func).rsplit(".", 1)[-1] for call in calls}
 
 
 def test_nothing_is_shared_through_global_variables():
