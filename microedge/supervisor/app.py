@@ -1,0 +1,263 @@
+"""The composition root: builds every part, wires them, and carries the process from start to end.
+
+Start-up order: lock and queue before any module, so that the first message has a place; the upstream connects
+meanwhile and nothing waits for it. Shutdown: modules first, then what they sent is delivered or committed, then the
+goodbye to the upstream.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import replace
+
+import microedge
+from microedge.config.discovery import Discovery, scan
+from microedge.config.load import find, load
+from microedge.config.model import Config
+from microedge.config.places import bundled_modules_dir
+from microedge.config.plan import Plan, plan
+from microedge.errors import ConfigError, RouteSyntaxError
+from microedge.hub.parser import parse
+from microedge.hub.route import Route, Sink, Source
+from microedge.hub.table import RouteTable
+from microedge.queue.queue import MessageQueue, QueueSettings
+from microedge.supervisor import bootstrap
+from microedge.supervisor.commands import commands
+from microedge.supervisor.control import ControlSocket
+from microedge.supervisor.exchange import Exchange
+from microedge.supervisor.fleet import Fleet
+from microedge.supervisor.instance import Services
+from microedge.supervisor.launcher import Launcher
+from microedge.supervisor.logs import LogRing, SupervisorLog
+from microedge.supervisor.loop import Loop
+from microedge.supervisor.notify import Notifier
+from microedge.supervisor.processes import Reaper
+from microedge.supervisor.state import StateDirectory
+from microedge.supervisor.watch import DirectoryWatch
+from microedge.upstream.factory import create
+from microedge.upstream.settings import UpstreamSettings
+
+log = logging.getLogger(__name__)
+
+_SETTLE_S = 0.5  # without a change before a dropped-in directory is looked at
+_RESCAN_S = 1.0  # while a directory is incomplete
+_GOODBYE_S = 3.0  # for the upstream, after the modules have stopped
+_COMMIT_S = 10.0  # for the card: an fsync may stall for seconds
+_DEFAULT_ROUTE = Route("everything", "FROM /messages/* INTO $upstream", Source(), Sink())
+_NOT_ON_RELOAD = ("device", "paths", "upstream", "store")
+
+
+def start(config_option: str | None, server: tuple[int, socket.socket]) -> int:
+    """Load the configuration and run until told to stop; return the exit code.
+
+    Raises:
+        MicroedgeError: it cannot start.
+    """
+    config = load(find(config_option, os.environ, os.getcwd()))
+    routes = _routes(config)
+    return App(config, server).run(routes)
+
+
+class App:
+    """The running supervisor."""
+
+    def __init__(self, config: Config, server: tuple[int, socket.socket]) -> None:
+        self.config = config
+        self.ring = LogRing()
+        self.loop = Loop()
+        self.state = StateDirectory(config.paths.state)
+        self.launcher = Launcher(server, self.loop)
+        self.reaper = Reaper(self.loop, lambda: self.launcher.is_spawning)
+        self.exchange = Exchange(self.loop, RouteTable([], ttl_s=config.store.ttl_s))
+        self.queue = MessageQueue(_queue_settings(config, self.state.queue), self.loop, self.exchange)
+        self.connector = create(_upstream_settings(config), self.loop)
+        services = Services(self.loop, self.launcher, self.reaper, self.exchange, config.device.id, self.state.data)
+        self.fleet = Fleet(services)
+        self.control = ControlSocket(config.paths.state, self.loop, commands(self))
+        self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
+        self.notifier = Notifier(
+            *(os.environ.get(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
+        )
+        self.discovery: Discovery | None = None
+        self.plan = Plan((), (), ())
+        self.warnings: list[str] = []
+        self.started_s = time.monotonic()
+        self._is_stopping = False
+
+    def run(self, routes: list[Route]) -> int:
+        """Run until SIGTERM or SIGINT; return the exit code.
+
+        Raises:
+            MicroedgeError: the state directory or the queue cannot be used.
+        """
+        self.state.open()
+        try:
+            self._open(routes)
+            self.loop.run()
+        finally:
+            self.queue.close(_COMMIT_S)
+            self.control.close()
+            self.launcher.close()
+            self.loop.close()
+            self.state.close()
+        log.info("stopped")
+        return 0
+
+    def rescan(self) -> None:
+        """Look at the modules directory and bring the instances in line with it."""
+        if self._is_stopping:
+            return
+        paths = self.config.paths
+        self.discovery = scan(paths.modules, bundled_modules_dir(), settle_s=_SETTLE_S, previous=self.discovery)
+        before = {str(error) for error in self.plan.rejected}
+        self.plan = plan(self.config, self.discovery)
+        for error in self.plan.rejected:
+            if str(error) not in before:
+                log.error("%s", error)
+        if self.discovery.incomplete:
+            self.loop.call_later(_RESCAN_S, self.rescan)
+        self.fleet.apply(self.plan.instances)
+
+    # --- Start ---
+
+    def _open(self, routes: list[Route]) -> None:
+        self._open_log()
+        log.info("microedge %s on device %s: pid=%d", microedge.__version__, self.config.device.id, os.getpid())
+        bootstrap.set_process_name("microedge")
+        bootstrap.become_subreaper()
+        os.makedirs(self.config.paths.modules, exist_ok=True)
+        self.loop.open()
+        self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self.loop.on_signal(signum, self._stop)
+        self.loop.on_signal(signal.SIGHUP, self.reload)
+        self.launcher.open(self.reaper)
+        self.queue.open()
+        self._use_routes(routes)
+        self.exchange.open(self.queue, self.connector)
+        self.control.open()
+        self.watch.open()
+        self.rescan()
+        self.notifier.send("READY=1", f"STATUS=microedge on {self.config.device.id}")
+        self._feed_watchdog()
+
+    def _open_log(self) -> None:
+        is_journal = "JOURNAL_STREAM" in os.environ
+        root = logging.getLogger("microedge")
+        root.handlers[:] = [SupervisorLog(self.ring, is_journal=is_journal)]
+        root.setLevel(os.environ.get("MICROEDGE_LOG_LEVEL", "INFO").upper())
+        root.propagate = False
+
+    def _use_routes(self, routes: list[Route]) -> None:
+        self.warnings = []
+        if not self.config.has_routes:
+            self.warnings.append("no [routes]: every output goes INTO $upstream")
+        if self.connector is None and any(not route.sink.module for route in routes):
+            self.warnings.append("[upstream] type is none: what goes INTO $upstream ends here, counted as no_route")
+        ttl_s = self.config.store.ttl_s
+        self.exchange.routes = RouteTable(routes, ttl_s=ttl_s, has_upstream=self.connector is not None)
+
+    def _feed_watchdog(self) -> None:
+        if self.notifier.watchdog_s:
+            self.notifier.send("WATCHDOG=1")
+            self.loop.call_later(self.notifier.watchdog_s / 3, self._feed_watchdog)
+
+    # --- SIGHUP ---
+
+    def reload(self) -> None:
+        """Read the configuration again. A mistake in it changes nothing; what needs a restart says so."""
+        self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            config = load(self.config.file)
+            routes = _routes(config)
+        except (ConfigError, RouteSyntaxError) as error:
+            log.error("configuration not reloaded, the running one stays: %s", error)
+        else:
+            kept = {name: getattr(self.config, name) for name in _NOT_ON_RELOAD}
+            late = [name for name in _NOT_ON_RELOAD if getattr(config, name) != kept[name]]
+            self.config = replace(config, **kept)
+            self._use_routes(routes)
+            if late:
+                self.warnings.append(f"changed, but used only after a restart of microedge: {', '.join(late)}")
+            log.info("configuration reloaded: %s", "; ".join(self.warnings) or "no warnings")
+            self.rescan()
+        self.notifier.send("READY=1")
+
+    # --- Stop ---
+
+    def _stop(self) -> None:
+        if self._is_stopping:
+            log.warning("asked to stop again: modules are killed")
+            self.fleet.kill_all()
+            return
+        self._is_stopping = True
+        log.info("stopping: modules first")
+        self.notifier.send("STOPPING=1")
+        self.watch.close()
+        self.fleet.when_changed(self._stop_when_down)
+        self.fleet.stop_all()
+        self._stop_when_down()
+
+    def _stop_when_down(self) -> None:
+        if self.fleet.is_down:
+            self.loop.call_soon(self._say_goodbye)
+
+    def _say_goodbye(self) -> None:
+        self.reaper.sweep()
+        if self.connector is None:
+            self.loop.stop()
+        else:
+            self.connector.close(self.loop.stop, _GOODBYE_S)
+
+
+def _routes(config: Config) -> list[Route]:
+    """Parse the configured routes; without any, everything goes upstream.
+
+    Raises:
+        RouteSyntaxError: a route does not follow the grammar.
+    """
+    if not config.has_routes:
+        return [_DEFAULT_ROUTE]
+    return [parse(route.name, route.text, priority=route.priority, ttl_s=route.ttl_s) for route in config.routes]
+
+
+def _queue_settings(config: Config, file: str) -> QueueSettings:
+    store = config.store
+    return QueueSettings(
+        file=file,
+        max_bytes=store.max_mib * 1_048_576,
+        keep_free_bytes=store.keep_free_mib * 1_048_576,
+        linger_ms=store.linger_ms,
+    )
+
+
+def _upstream_settings(config: Config) -> UpstreamSettings:
+    upstream = config.upstream
+    with open("/proc/sys/kernel/random/boot_id") as stream:
+        boot_id = stream.read().strip()
+    return UpstreamSettings(
+        type=upstream.type,
+        device=config.device.id,
+        version=microedge.__version__,
+        boot_id=boot_id,
+        host=upstream.host,
+        port=upstream.port,
+        tls=upstream.is_tls,
+        username=upstream.username,
+        password=upstream.password,
+        ca_file=upstream.ca_file,
+        cert_file=upstream.cert_file,
+        key_file=upstream.key_file,
+        client_id=upstream.client_id,
+        protocol=upstream.protocol,
+        keepalive_s=upstream.keepalive_s,
+        topic=upstream.topic,
+        envelope=upstream.envelope,
+        path=upstream.path,
+        max_bytes=upstream.max_mib * 1_048_576,
+        keep=upstream.keep,
+    )

@@ -1,0 +1,150 @@
+"""What the control socket's commands do. The protocol is described in `control.py`."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from microedge.errors import MicroedgeError
+from microedge.message import Message
+from microedge.supervisor import status
+from microedge.supervisor.control import Command, Reply
+from microedge.supervisor.instance import Instance
+from microedge.supervisor.lifecycle import State
+from microedge.supervisor.logs import Line, LogRing
+
+if TYPE_CHECKING:
+    from microedge.supervisor.app import App
+
+_DEFAULT_LINES = 100
+_SUPERVISOR = "supervisor"
+
+
+class CommandError(MicroedgeError):
+    """The command cannot be carried out; the text says why and what to do."""
+
+
+def commands(app: App) -> dict[str, Command]:
+    """Return every command by name."""
+    return {
+        "status": lambda request, reply: reply.result(_status(app, request)),
+        "list": lambda request, reply: reply.result(status.list_document(app)),
+        "queue": lambda request, reply: reply.result(app.queue.status()),
+        "start": lambda request, reply: _order(app, request, reply, _start),
+        "stop": lambda request, reply: _order(app, request, reply, _stop),
+        "restart": lambda request, reply: _order(app, request, reply, _restart),
+        "logs": lambda request, reply: _logs(app, request, reply),
+        "tail": lambda request, reply: _tail(app, request, reply),
+        "send": lambda request, reply: reply.result(_send(app, request)),
+    }
+
+
+def _status(app: App, request: Mapping[str, Any]) -> dict[str, Any]:
+    document = status.status_document(app)
+    name = request.get("module")
+    if name:
+        status.find(app, name)
+        document["modules"] = [module for module in document["modules"] if module["name"] == name]
+    return document
+
+
+# --- start, stop, restart: answered when the module has arrived where it was sent ---
+
+_Arrived = Callable[[Instance], bool]
+
+
+def _start(instance: Instance) -> _Arrived:
+    instance.is_stopped_by_hand = False
+    instance.start()
+    return lambda one: one.state not in (State.STARTING, State.RESTARTING)
+
+
+def _stop(instance: Instance) -> _Arrived:
+    instance.is_stopped_by_hand = True
+    instance.stop()
+    if instance.is_down:
+        instance.reason = "stopped by hand"
+    return lambda one: one.is_down
+
+
+def _restart(instance: Instance) -> _Arrived:
+    instance.is_stopped_by_hand = False
+    instance.restart()
+    return lambda one: one.state not in (State.STARTING, State.RESTARTING)
+
+
+def _order(app: App, request: Mapping[str, Any], reply: Reply, order: Callable[[Instance], _Arrived]) -> None:
+    instance = status.find(app, request["module"])
+    arrived = order(instance)
+    forget: list[Callable[[], None]] = []
+
+    def look() -> None:
+        if arrived(instance):
+            forget.pop()()
+            reply.result({"module": instance.name, "state": instance.state.value, "reason": instance.reason})
+
+    forget.append(app.fleet.when_changed(look))
+    reply.on_close.append(lambda: forget.pop()() if forget else None)
+    look()
+
+
+# --- streams ---
+
+
+def _logs(app: App, request: Mapping[str, Any], reply: Reply) -> None:
+    name = request["module"]
+    ring: LogRing = app.ring if name == _SUPERVISOR else status.find(app, name).ring
+    lines = [_line(line) for line in ring.tail(int(request.get("lines", _DEFAULT_LINES)))]
+    if not request.get("follow"):
+        reply.result({"lines": lines})
+        return
+    reply.begin_stream()
+    for line in lines:
+        reply.event(line)
+    reply.on_close.append(ring.subscribe(lambda line: reply.event(_line(line))))
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {"time_ms": line.time_ms, "level": line.level, "text": line.text}
+
+
+def _tail(app: App, request: Mapping[str, Any], reply: Reply) -> None:
+    module, output = request.get("module"), request.get("output")
+    if module:
+        status.find(app, module)
+
+    def show(message: Message) -> None:
+        if module in (None, message.module) and output in (None, message.output):
+            reply.event(_event(message))
+
+    reply.begin_stream()
+    reply.on_close.append(app.exchange.listen(show))
+
+
+def _event(message: Message) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "module": message.module,
+        "output": message.output,
+        "time_ms": message.created_ms,
+        "message_id": message.message_id,
+        "content_type": message.content_type,
+        "properties": message.properties,
+    }
+    try:
+        event["body"] = message.body.decode()
+    except UnicodeDecodeError:
+        event["body_base64"] = base64.b64encode(message.body).decode()
+    return event
+
+
+def _send(app: App, request: Mapping[str, Any]) -> dict[str, str]:
+    instance = status.find(app, request["module"])
+    inputs = instance.plan.image.inputs
+    if request["input"] not in inputs:
+        known = ", ".join(inputs) or "none"
+        raise CommandError(f"module {instance.name} has no input {request['input']!r}; it has: {known}")
+    body = json.dumps(request["body"], separators=(",", ":"), ensure_ascii=False).encode()
+    ttl_s = app.config.store.ttl_s
+    return {"message_id": app.exchange.send_to_input(instance.name, request["input"], body, ttl_s)}

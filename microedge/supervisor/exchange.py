@@ -1,0 +1,251 @@
+"""Where messages change hands: modules' sessions, the routes, the queue, the upstream and modules' inputs.
+
+The decisions are elsewhere (hub, queue, connector: each knows nothing of the others); this class carries their
+answers from one to the next, and gathers work: however many messages a turn of the loop brings, the endpoints are
+served and the modules acknowledged once.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from microedge.hub.inputs import Answer, InputPort
+from microedge.hub.session import Received, Session
+from microedge.hub.table import RouteTable
+from microedge.message import JSON_ENCODING, JSON_TYPE, Envelope, Message, Ticket
+from microedge.names import UPSTREAM, input_endpoint
+from microedge.queue.queue import MessageQueue
+from microedge.reactor import Reactor
+from microedge.supervisor.instance import Instance, clock_offset_ms
+from microedge.upstream.connector import Connector
+
+log = logging.getLogger(__name__)
+
+_LEASE_BYTES = 1_048_576  # handed to the upstream at a time
+_MANUAL = "cli"  # the module name of messages that a person sends; no instance may have it
+Listener = Callable[[Message], None]
+
+
+class Exchange:
+    """Implements the events of queue, upstream and instances."""
+
+    def __init__(self, reactor: Reactor, routes: RouteTable) -> None:
+        self.routes = routes
+        self.dropped: Counter[str] = Counter()
+        self._reactor = reactor
+        self._queue: MessageQueue
+        self._connector: Connector | None = None
+        self._window = 0  # of the upstream; 0 while it takes nothing
+        self._in_flight: set[Ticket] = set()
+        self._instances: dict[str, Instance] = {}  # by session id
+        self._ports: dict[str, InputPort] = {}  # by endpoint
+        self._port_owners: dict[str, Instance] = {}
+        self._deliveries: dict[int, InputPort] = {}
+        self._next_delivery = 1
+        self._paused: set[str] = set()  # endpoints whose module failed a message a moment ago
+        self._listeners: list[Listener] = []
+        self._unrouted: set[tuple[str, str]] = set()  # said once
+        self._to_acknowledge: set[str] = set()  # session ids
+        self._to_serve: set[str] = set()  # endpoints
+        self._is_service_due = False
+        self._manual_session = f"{_MANUAL}-{secrets.token_hex(6)}"
+        self._manual_sequence = 0
+
+    def open(self, queue: MessageQueue, connector: Connector | None) -> None:
+        """Begin to exchange messages; `connector` None means that this device has no upstream."""
+        self._queue = queue
+        self._connector = connector
+        if connector is not None:
+            connector.open(self)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` for every message from now on, until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that the upstream was given and has not yet acknowledged."""
+        return len(self._in_flight)
+
+    def send_to_input(self, module: str, input_name: str, body: bytes, ttl_s: int) -> str:
+        """Queue a message from a person for one input; return its message id."""
+        envelope = Envelope("manual", content_type=JSON_TYPE, content_encoding=JSON_ENCODING)
+        self._manual_sequence += 1
+        taken_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+        created_ms = taken_ms + clock_offset_ms()
+        message = Message(envelope, body, _MANUAL, self._manual_session, self._manual_sequence, taken_ms, created_ms)
+        endpoint = input_endpoint(module, input_name)
+        self._queue.append(message, [(endpoint, 0, ttl_s)])
+        self._serve_soon(endpoint)
+        return message.message_id
+
+    # --- Instances ---
+
+    def session_opened(self, instance: Instance) -> None:
+        """The module is ready: its inputs can be delivered."""
+        if instance.session is not None:
+            self._instances[instance.session.session] = instance
+        for name in instance.plan.image.inputs:
+            endpoint = input_endpoint(instance.name, name)
+            port = self._ports.setdefault(endpoint, InputPort(endpoint, name))
+            port.opened()
+            self._port_owners[endpoint] = instance
+            self._queue.set_live(endpoint, True)
+            self._serve_soon(endpoint)
+
+    def session_received(self, instance: Instance, received: Received) -> None:
+        session = instance.session
+        assert session is not None
+        if received.messages:
+            self._instances[session.session] = instance
+            instance.sent += len(received.messages)
+            self._accept(session, received.messages)
+        for delivery, error in received.done:
+            self._done(instance, delivery, error)
+
+    def session_closed(self, instance: Instance) -> None:
+        """The process is gone: what was on its way to it comes again."""
+        if instance.session is not None:
+            self._instances.pop(instance.session.session, None)
+        for endpoint in [endpoint for endpoint, owner in self._port_owners.items() if owner is instance]:
+            del self._port_owners[endpoint]
+            port = self._ports[endpoint]
+            self._queue.set_live(endpoint, False)
+            self._settle_answer(port, port.lost())
+
+    def _accept(self, session: Session, messages: Sequence[Message]) -> None:
+        targets_of, append, serve = self.routes.targets, self._queue.append, self._to_serve
+        for message in messages:
+            targets = targets_of(message)
+            if targets:
+                append(message, targets)
+                for target in targets:
+                    serve.add(target[0])
+            else:
+                self._drop_unrouted(message)
+        if self._listeners:
+            for message in messages:
+                for listener in list(self._listeners):
+                    listener(message)
+        self._to_acknowledge.add(session.session)
+        self._service_soon()
+
+    def _drop_unrouted(self, message: Message) -> None:
+        self.dropped["no_route"] += 1
+        key = (message.module, message.output)
+        if key not in self._unrouted:
+            self._unrouted.add(key)
+            log.warning("no route takes messages of %s/%s: they are dropped and counted as no_route", *key)
+
+    # --- Queue events ---
+
+    def queue_settled(self, messages: Sequence[Message]) -> None:
+        self._to_acknowledge.update({message.session for message in messages})
+        self._service_soon()
+
+    def queue_available(self, endpoint: str) -> None:
+        self._serve_soon(endpoint)
+
+    # --- Upstream events ---
+
+    def upstream_connected(self, window: int) -> None:
+        log.debug("upstream takes messages: window=%d", window)
+        self._window = window
+        self._queue.set_live(UPSTREAM, True)
+        self._serve_soon(UPSTREAM)
+
+    def upstream_lost(self, reason: str) -> None:
+        if self._window:
+            log.warning("upstream lost: %s; messages wait in the queue", reason)
+        self._window = 0
+        self._in_flight.clear()
+        self._queue.set_live(UPSTREAM, False)
+        self._queue.release(UPSTREAM)
+
+    def upstream_delivered(self, tickets: Sequence[Ticket]) -> None:
+        self._in_flight.difference_update(tickets)
+        self._queue.ack(tickets)
+        self._serve_soon(UPSTREAM)
+
+    def upstream_refused(self, ticket: Ticket, reason: str, text: str) -> None:
+        log.error("upstream refuses a message: reason=%s %s; it is set aside", reason, text)
+        self._in_flight.discard(ticket)
+        self._queue.set_aside(ticket, reason, text)
+        self._serve_soon(UPSTREAM)
+
+    # --- Once per turn ---
+
+    def _serve_soon(self, endpoint: str) -> None:
+        self._to_serve.add(endpoint)
+        self._service_soon()
+
+    def _service_soon(self) -> None:
+        if not self._is_service_due:
+            self._is_service_due = True
+            self._reactor.call_soon(self._service)
+
+    def _service(self) -> None:
+        self._is_service_due = False
+        endpoints, self._to_serve = self._to_serve, set()
+        for endpoint in endpoints:
+            if endpoint == UPSTREAM:
+                self._serve_upstream()
+            else:
+                self._serve_input(endpoint)
+        sessions, self._to_acknowledge = self._to_acknowledge, set()
+        for session in sessions:
+            instance = self._instances.get(session)
+            if instance is not None and instance.session is not None:
+                frame = instance.session.acknowledgement()
+                if frame:
+                    instance.write(frame)
+
+    def _serve_upstream(self) -> None:
+        room = self._window - len(self._in_flight)
+        if room <= 0 or self._connector is None:
+            return
+        batch = self._queue.lease(UPSTREAM, room, _LEASE_BYTES)
+        if batch:
+            self._in_flight.update(ticket for ticket, _ in batch)
+            self._connector.publish(batch)
+
+    def _serve_input(self, endpoint: str) -> None:
+        instance, port = self._port_owners.get(endpoint), self._ports.get(endpoint)
+        if instance is None or port is None or port.room <= 0 or endpoint in self._paused:
+            return
+        for ticket, message in self._queue.lease(endpoint, port.room, _LEASE_BYTES):
+            delivery = self._next_delivery
+            self._next_delivery += 1
+            self._deliveries[delivery] = port
+            instance.delivered += 1
+            instance.write(port.deliver(delivery, ticket, message))
+
+    def _done(self, instance: Instance, delivery: int, error: str) -> None:
+        port = self._deliveries.pop(delivery, None)
+        if port is None or not port.is_waiting_for(delivery):
+            return  # answered twice, or sent ahead before a failure: it comes again
+        self._settle_answer(port, port.done(delivery, error))
+
+    def _settle_answer(self, port: InputPort, answer: Answer) -> None:
+        if answer.acknowledge is not None:
+            self._queue.ack([answer.acknowledge])
+        if answer.set_aside is not None:
+            log.error("input %s: a message failed again and again: %s; it is set aside", port.endpoint, answer.text)
+            self._queue.set_aside(answer.set_aside, "rejected", answer.text)
+        if answer.release:
+            self._deliveries = {number: other for number, other in self._deliveries.items() if other is not port}
+            self._queue.release(port.endpoint)
+        if answer.pause_s:
+            self._paused.add(port.endpoint)
+            self._reactor.call_later(answer.pause_s, lambda: self._resume(port.endpoint))
+        else:
+            self._serve_soon(port.endpoint)
+
+    def _resume(self, endpoint: str) -> None:
+        self._paused.discard(endpoint)
+        self._serve_soon(endpoint)

@@ -1,0 +1,151 @@
+"""The fork server: a small process that turns into modules.
+
+It is forked from the supervisor before that loads configuration, keys or SQLite and before any thread starts, so that
+a module inherits none of it. A module then costs what it writes itself: the interpreter, the SDK and the standard
+library's pieces are shared pages. After loading them the collector is told to leave them alone (gc.freeze), which is
+what keeps them shared.
+
+It forks twice: the child in between exits, so that the module becomes the supervisor's own child (the supervisor is a
+subreaper) and this server may die without harm. Requests and answers are JSON packets on a SOCK_SEQPACKET pair:
+
+    {"spawn": 7, "launch": "fork"} + descriptors (hub, log)  ->  {"spawn": 7, "pid": 4711} or "error" for "pid"
+    {"preload": ["decimal", ...]}                            ->  nothing
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+
+from microedge.supervisor import bootstrap
+
+PACKET_BYTES = 16_384
+_PRELOAD = (  # what nearly every module meets sooner or later: shared if it is here, private to each if it is not
+    "_strptime",
+    "array",
+    "datetime",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_8_sig",
+    "importlib.util",
+    "linecache",
+    "math",
+    "microedge.message",
+    "microedge.sdk.client",
+    "random",
+    "re",
+    "stat",
+    "string",
+    "termios",
+    "traceback",
+)
+_EXEC_CODE = "from microedge.supervisor.bootstrap import main; main()"
+
+
+def fork() -> tuple[int, socket.socket]:
+    """Fork the server; return its pid and the supervisor's end of the control socket."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    supervisor_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        try:
+            serve(theirs, supervisor_pid)
+        finally:
+            os._exit(0)
+    theirs.close()
+    return pid, ours
+
+
+def spawn_fresh() -> tuple[int, socket.socket]:
+    """Start a server in a new interpreter, when the first one has died; return as `fork` does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = "import sys; from microedge.supervisor.forkserver import main; main()"
+    arguments = [sys.executable, "-I", "-c", code, str(os.getpid())]
+    actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+    pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
+    theirs.close()
+    return pid, ours
+
+
+def main() -> None:
+    """Entry of a server in a new interpreter: control socket on descriptor 3, supervisor's pid as the argument."""
+    serve(socket.socket(fileno=3), int(sys.argv[1]))
+
+
+def serve(control: socket.socket, supervisor_pid: int) -> None:
+    """Answer requests until the supervisor closes its end."""
+    os.setsid()  # a terminal's Ctrl-C is for the supervisor
+    bootstrap.set_process_name("microedge-fork")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _preload(_PRELOAD)
+    while True:
+        packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, 2)
+        if not packet:
+            return
+        request = json.loads(packet)
+        if "preload" in request:
+            _preload(request["preload"])
+        else:
+            control.send(json.dumps(_spawn(request, descriptors, control, supervisor_pid)).encode())
+
+
+def _spawn(
+    request: dict[str, object], descriptors: list[int], control: socket.socket, supervisor_pid: int
+) -> dict[str, object]:
+    answer: dict[str, object] = {"spawn": request["spawn"]}
+    read_end, write_end = os.pipe()
+    try:
+        middle = os.fork()
+        if middle == 0:
+            _fork_again(write_end, request, descriptors, supervisor_pid)
+        os.close(write_end)
+        write_end = -1
+        text = os.read(read_end, 200).decode()
+        os.waitpid(middle, 0)
+        answer.update({"pid": int(text)} if text.isdigit() else {"error": text or "the fork failed"})
+    except OSError as error:
+        answer["error"] = f"fork: {error.strerror}"
+    finally:
+        for fd in (read_end, write_end, *descriptors):
+            if fd >= 0:
+                os.close(fd)
+    return answer
+
+
+def _fork_again(write_end: int, request: dict[str, object], descriptors: list[int], supervisor_pid: int) -> None:
+    """In the middle process: fork the module, tell its pid, and go. Never returns."""
+    code = 1
+    try:
+        pid = os.fork()
+        if pid:
+            os.write(write_end, str(pid).encode())
+            os._exit(0)
+        bootstrap.arrange_descriptors(*descriptors)
+        if request["launch"] == "exec":
+            os.execv(sys.executable, [sys.executable, "-I", "-c", _EXEC_CODE, str(supervisor_pid)])
+        code = bootstrap.run(supervisor_pid)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError as error:
+        os.write(write_end, f"{error.strerror}".encode())
+    finally:
+        os._exit(code)
+
+
+def _preload(names: object) -> None:
+    """Load what modules will want. What cannot be loaded here is the module's own trouble when it asks for it."""
+    for name in names if isinstance(names, (list, tuple)) else ():
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    gc.collect()
+    gc.freeze()

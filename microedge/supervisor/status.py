@@ -1,0 +1,123 @@
+"""The status document: what `microedge status --json` prints and everything a person sees is made of."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import microedge
+from microedge.errors import NotRunningError
+from microedge.supervisor import processes
+from microedge.supervisor.instance import Instance
+from microedge.supervisor.lifecycle import State
+
+if TYPE_CHECKING:
+    from microedge.supervisor.app import App
+
+
+class UnknownModuleError(NotRunningError):
+    """No instance has this name."""
+
+    exit_code = 1
+
+
+def status_document(app: App) -> dict[str, Any]:
+    """Return the whole status. Reads /proc for each module: some milliseconds for twenty of them."""
+    config = app.config
+    return {
+        "version": microedge.__version__,
+        "device": config.device.id,
+        "pid": os.getpid(),
+        "uptime_s": round(time.monotonic() - app.started_s, 1),
+        "config": config.file,
+        "state_dir": config.paths.state,
+        "modules_dir": config.paths.modules,
+        "memory_bytes": processes.memory_bytes(os.getpid()),
+        "isolation": "plain",
+        "upstream": upstream_status(app),
+        "queue": app.queue.status(),
+        "modules": [module_status(instance) for _, instance in sorted(app.fleet.instances.items())],
+        "rejected": [{"file": _place(error), "reason": error.reason} for error in app.plan.rejected],
+        "routes": _routes(app),
+        "dropped": dict(app.exchange.dropped),
+        "warnings": [*app.plan.warnings, *app.warnings],
+    }
+
+
+def upstream_status(app: App) -> dict[str, Any]:
+    if app.connector is None:
+        return {"type": "none", "url": "", "state": "none", "reason": "", "in_flight": 0}
+    return app.connector.status()
+
+
+def module_status(instance: Instance) -> dict[str, Any]:
+    now_s = time.monotonic()
+    plan, process, session = instance.plan, instance.process, instance.session
+    pid = process.pid if process is not None else 0
+    is_waiting = instance.state is State.BACKOFF
+    return {
+        "name": instance.name,
+        "image": plan.image.name,
+        "version": plan.image.version,
+        "origin": plan.image.origin,
+        "state": instance.state.value,
+        "reason": instance.reason,
+        "pid": pid or None,
+        "launch": plan.image.launch,
+        "uptime_s": round(now_s - instance.started_s, 1) if pid else None,
+        "restarts": instance.restarts,
+        "next_start_in_s": round(max(0.0, instance.next_start_s - now_s), 1) if is_waiting else None,
+        "memory_bytes": processes.memory_bytes(pid) if pid else 0,
+        "cpu_s": processes.cpu_s(pid) if pid else 0.0,
+        "sent": instance.sent,
+        "received": instance.delivered,
+        "unacknowledged": session.unacknowledged if session is not None else 0,
+        "log_throttled": process.is_throttled if process is not None else False,
+        "permissions_withheld": list(plan.withheld),
+    }
+
+
+def list_document(app: App) -> dict[str, Any]:
+    """Return instances, images and rejected directories."""
+    images = []
+    for name, image in sorted(app.discovery.images.items() if app.discovery else []):
+        users = sorted(instance.name for instance in app.fleet.instances.values() if instance.plan.image.name == name)
+        images.append(
+            {
+                "name": name,
+                "version": image.version,
+                "origin": image.origin,
+                "description": image.description,
+                "directory": image.directory,
+                "shadows": image.shadows,
+                "instances": users,
+            }
+        )
+    status = status_document(app)
+    return {"modules": status["modules"], "images": images, "rejected": status["rejected"]}
+
+
+def find(app: App, name: str) -> Instance:
+    """Return the instance called `name`.
+
+    Raises:
+        UnknownModuleError: there is none; the text lists those that exist.
+    """
+    instance = app.fleet.instances.get(name)
+    if instance is None:
+        known = ", ".join(sorted(app.fleet.instances)) or "none"
+        raise UnknownModuleError(f"no module is called {name!r}; known: {known}")
+    return instance
+
+
+def _routes(app: App) -> list[dict[str, Any]]:
+    counts = app.exchange.routes.counts()
+    return [
+        {"name": route.name, "text": route.text, "priority": route.priority, "messages": counts[route.name]}
+        for route in app.exchange.routes.routes
+    ]
+
+
+def _place(error: Any) -> str:
+    return f"{error.file}:{error.line}" if error.line else str(error.file)
