@@ -2,7 +2,7 @@
 #
 # PYTHON  the interpreter that the virtual environment is made from (3.9 or newer)
 # VENV    where the virtual environment is kept
-# ARGS    passed on to pytest, for example: make unit ARGS="-k wire -x"
+# ARGS    passed on to what the target runs, for example: make unit ARGS="-k wire -x"
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -71,8 +71,8 @@ bench: $(DEV) deps-system ## measure, beside supervisord, a Mosquitto bridge and
 	$(PIP) install --quiet -e '.[bench]'
 	$(PY) bench/run.py $(ARGS)
 
-firmware: $(DEV) ## check firmware-tools/ with a simulated sensor; needs no hardware
-	$(PYTEST) -q tests -k "firmware or simulator or pty" $(ARGS)
+firmware: ## a simulated sensor on a pseudo-terminal until Ctrl-C; ARGS="--help" lists what it can do
+	@$(PYTHON) firmware-tools/sersim.py $(ARGS)
 
 test-all: deps-system ## every test on each of Python 3.9 to 3.13 that is installed here
 	@passed=""; failed=""; for version in 3.9 3.10 3.11 3.12 3.13; do \
