@@ -93,17 +93,16 @@ class Parser(argparse.ArgumentParser):
 
 def build() -> Parser:
     """Return the parser of the whole command line."""
-    common = _common()
     parser = Parser(
         prog="microedge",
         description=_DESCRIPTION,
         epilog=_FIRST_STEPS + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[common],
         allow_abbrev=False,
     )
+    _add_common(parser)
     parser.set_defaults(config=None, socket=os.environ.get("MICROEDGE_SOCKET") or None, call=None)
-    verbs = _Verbs(parser, common)
+    verbs = _Verbs(parser)
     _add_setup(verbs)
     _add_reading(verbs)
     _add_acting(verbs)
@@ -114,8 +113,7 @@ def build() -> Parser:
 class _Verbs:
     """The sub-commands of one parser."""
 
-    def __init__(self, parser: Parser, common: Parser) -> None:
-        self._common = common
+    def __init__(self, parser: Parser) -> None:
         self._action = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
 
     def add(self, name: str, call: str, summary: str, examples: str = "") -> Parser:
@@ -125,9 +123,9 @@ class _Verbs:
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=f"examples:\n{examples}" if examples else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            parents=[self._common],
             allow_abbrev=False,
         )
+        _add_common(parser)
         parser.set_defaults(call=call)
         return parser
 
@@ -137,7 +135,7 @@ class _Verbs:
         return parser
 
     def add_group(self, name: str, summary: str) -> _Verbs:
-        return _Verbs(self.add(name, f"group:{name}", summary), self._common)
+        return _Verbs(self.add(name, f"group:{name}", summary))
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -147,20 +145,21 @@ def _nearest(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
 
 
-def _common() -> Parser:
-    # SUPPRESS: an option given before the verb must not be overwritten by the verb's own default.
-    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument(
+def _add_common(parser: Parser) -> None:
+    # SUPPRESS: an option given before the verb must not be overwritten by the verb's own default. And no shared
+    # parent: set_defaults() on one parser would change the default of all.
+    parser.add_argument(
         "--config",
+        default=argparse.SUPPRESS,
         metavar="FILE",
         help="configuration (default: $MICROEDGE_CONFIG, ./microedge.toml, /etc/microedge/microedge.toml)",
     )
-    common.add_argument(
+    parser.add_argument(
         "--socket",
+        default=argparse.SUPPRESS,
         metavar="PATH",
         help="the supervisor's control socket (default: $MICROEDGE_SOCKET, control.sock in the state directory)",
     )
-    return common
 
 
 def _add_setup(verbs: _Verbs) -> None:

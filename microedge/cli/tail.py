@@ -28,7 +28,7 @@ def show(args: Namespace) -> int:
     events = client_of(args).stream("tail", **source_arguments(args.source))
     shown = 0
     for message in islice(events, args.count or None):
-        say(json.dumps(message, ensure_ascii=False) if args.json else render_message(message, look))
+        say(json.dumps(message, ensure_ascii=False) if args.json else "\n".join(render_lines(message, look)))
         shown += 1
     return OK if shown >= args.count else FAILED
 
@@ -56,6 +56,13 @@ def render_message(message: dict[str, Any], look: Look) -> str:
     source = f"{clean(message.get('module', '?'))}/{clean(message.get('output', '?'))}"
     time = look.paint(clock(message.get("time_ms") or 0), "dim")
     return f"{time} {look.paint(look.plain(source), 'cyan')} {look.plain(body_text(message))}"
+
+
+def render_lines(message: dict[str, Any], look: Look) -> list[str]:
+    """Return one message, and before it how many the supervisor left out because this reader was too slow."""
+    left_out = message.get("left_out_before")
+    note = [look.paint(f"  ... {left_out:,} left out: more than can be shown", "yellow")] if left_out else []
+    return [*note, render_message(message, look)]
 
 
 def body_text(message: dict[str, Any]) -> str:

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+from support.control import STATUS
+
+from microedge.cli.status_view import is_well, render_status, upstream_words
+from microedge.cli.terminal import Look
+
+WIDE = """\
+greenhouse-7  microedge 0.1.0, pid 812, up 3 h 12 min, memory 16 MiB
+configuration  /home/pi/demo/microedge.toml
+upstream       connected to mqtt://broker.local:1883 for 3 h 3 min; 123,456 delivered, 4 in flight, 2 reconnects
+queue          12 messages waiting (10 in RAM, 2 on disk), oldest 3.2 s; 102 KiB of 256 MiB on disk
+dropped        3 older than their time to live; 1,200 to stay within the size cap
+set aside      1 message that cannot be delivered
+isolation      plain: processes of their own, but the same user; no protection against a hostile module
+
+NAME        IMAGE          STATE    UPTIME      RESTARTS   MEMORY     SENT  WAITING
+north       serial_bridge  running  3 h 12 min         0  2.4 MiB  123,400        4
+soil_probe  soil_probe     backoff  -                 17        -        0        0
+  exited with code 1 after 0.2 s: OSError: [Errno 6] no such device or address: '/dev/i2c-1'; next start in 42 s
+
+rejected: modules/broken/module.toml:3: name = 'Broken': expected the directory's name
+warning: No [routes]: every output goes INTO $upstream"""
+
+
+def changed(**members):
+    return {**copy.deepcopy(STATUS), **members}
+
+
+def test_the_status_reads_at_a_glance():
+    assert render_status(STATUS, Look(120)) == WIDE
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_line_is_wider_than_the_terminal(width):
+    lines = render_status(STATUS, Look(width)).split("\n")
+
+    assert [line for line in lines if len(line) > max(width, 80)] == []
+
+
+def test_colour_changes_no_text():
+    painted = render_status(STATUS, Look(120, colour=True))
+
+    assert re.sub(r"\x1b\[\d*m", "", painted) == WIDE
+    assert "\x1b[32mrunning" in painted
+    assert "\x1b[33mbackoff" in painted
+    assert "\x1b[32mconnected" in painted
+
+
+def test_a_terminal_without_unicode_gets_ascii():
+    module = {**STATUS["modules"][0], "image": "an_image_of_a_very_long_name" * 3}
+
+    assert render_status(changed(modules=[module]), Look(80, unicode=False)).isascii()
+
+
+def test_what_a_module_says_cannot_reach_the_terminal_raw():
+    module = {**STATUS["modules"][1], "reason": "\x1b[2J\x07 gone"}
+
+    assert "\x1b" not in render_status(changed(modules=[module]), Look(120))
+
+
+def test_nothing_to_run_says_what_to_do():
+    assert "microedge module new NAME" in render_status(changed(modules=[]), Look(120))
+
+
+def test_a_throttled_log_is_said_under_a_running_module():
+    module = {**STATUS["modules"][0], "log_throttled": True}
+
+    assert "  prints more than its log may take" in render_status(changed(modules=[module]), Look(120))
+
+
+def test_an_incomplete_document_is_still_shown():
+    assert "?" in render_status({"modules": [{}]}, Look(80))
+
+
+@pytest.mark.parametrize(
+    ("upstream", "words"),
+    [
+        ({"type": "none", "state": "none"}, "none: messages stay on this device (set [upstream] in the configuration)"),
+        (
+            {"type": "mqtt", "url": "mqtt://b:1883", "state": "connecting", "since_s": 2.0},
+            "connecting to mqtt://b:1883 for 2.0 s; 0 delivered",
+        ),
+        (
+            {"type": "mqtt", "url": "mqtt://b:1883", "state": "waiting", "since_s": 75, "reason": "connection refused"},
+            "waiting to try again mqtt://b:1883 for 1 min 15 s (connection refused); 0 delivered",
+        ),
+    ],
+)
+def test_the_upstream_is_told_in_words(upstream, words):
+    assert upstream_words(upstream) == words
+
+
+@pytest.mark.parametrize(
+    ("queue", "line"),
+    [
+        ({"max_bytes": 1 << 20}, "queue          empty; 0 B of 1.0 MiB on disk"),
+        ({"state": "degraded", "reason": "disk is full"}, "               degraded: disk is full"),
+    ],
+)
+def test_the_queue_is_told_in_words(queue, line):
+    assert line in render_status(changed(queue=queue), Look(120)).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("state", "well"),
+    [
+        ("running", True),
+        ("starting", True),
+        ("stopping", True),
+        ("stopped", True),
+        ("backoff", False),
+        ("unhealthy", False),
+        ("failed", False),
+    ],
+)
+def test_all_is_well_unless_a_module_is_in_trouble(state, well):
+    assert is_well({"modules": [{"state": state}], "queue": {"state": "ok"}}) is well
+
+
+def test_a_queue_that_cannot_write_is_not_well():
+    assert not is_well({"modules": [], "queue": {"state": "degraded"}})
