@@ -10,6 +10,7 @@ from typing import Any
 from microedge.config.document import Words
 from microedge.config.model import DEFAULT_TOPIC, FILE, MQTT, NONE, UPSTREAM_TYPES, UpstreamConfig
 from microedge.config.reader import Range, TableReader
+from microedge.errors import printable
 
 TLS_KEYS = ("ca_file", "cert_file", "key_file")
 MQTT_KEYS = (
@@ -34,7 +35,7 @@ MAX_TOPIC_CHARS = 512
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _URL_RULE = "mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
-_URL = re.compile(r"(?P<scheme>[a-zA-Z0-9+.-]+)://(?P<user>[^/]*@)?(?P<host>\[[^\]]*\]|[^:/@\[\]]*)(?P<rest>.*)")
+_URL = re.compile(r"(?P<scheme>[a-zA-Z0-9+.-]+)://(?P<host>\[[^\]]*\]|[^:/\[\]]*)(?P<rest>.*)")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]")
 _REST = re.compile(r"(?::(?P<port>\d{1,5}))?/?")
 _LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1", re.IGNORECASE)
@@ -108,14 +109,14 @@ def _mqtt(table: TableReader, around: Surroundings) -> UpstreamConfig:
 
 
 def _address(table: TableReader) -> dict[str, Any]:
+    written = table.value("url")
+    if isinstance(written, str) and "@" in written:  # before anything else: no other message may show this one
+        hint = "put the user in the keys username and password"
+        raise table.wrong("url", _URL_RULE, hint, got=Words(f"'…@{printable(written.rpartition('@')[2])}'"))
     url = table.string("url", None, rule=_URL_RULE)
     found = _URL.fullmatch(url)
     if found is None:
-        raise table.wrong(
-            "url", _URL_RULE, "" if "://" in url else f"write mqtt://{_without_user(url)}", got=_shown(url)
-        )
-    if found["user"]:
-        raise table.wrong("url", _URL_RULE, "put the user in the keys username and password", got=_shown(url))
+        raise table.wrong("url", _URL_RULE, f"write mqtt://{url}" if "://" not in url else "")
     scheme, rest = found["scheme"].lower(), _REST.fullmatch(found["rest"])
     if scheme not in _PORTS or rest is None:
         raise table.wrong("url", _URL_RULE, _url_hint(scheme))
@@ -134,17 +135,6 @@ def _url_hint(scheme: str) -> str:
     if scheme in ("ws", "wss", "http", "https"):
         return "use the port on which the broker speaks plain MQTT or MQTT over TLS"
     return "" if scheme not in _PORTS else "only a port may follow the host"
-
-
-def _without_user(url: str) -> str:
-    return url.rpartition("@")[2]
-
-
-def _shown(url: str) -> Words:
-    """Return the URL for a message: what stands before an @ may be a password."""
-    scheme, mark, rest = url.rpartition("://")
-    hidden = "…@" if "@" in rest else ""
-    return Words(repr(f"{scheme if mark and '@' not in scheme else ''}{mark}{hidden}{_without_user(rest)}"))
 
 
 def _tls_files(table: TableReader, base: str, is_tls: bool) -> dict[str, Any]:
