@@ -1,0 +1,313 @@
+"""Decides on the loop's thread when to commit, hands the work to the writer, and takes note of what came of it.
+
+One commit is under way at a time; what arrives meanwhile waits for the next one, which then takes all of it. A commit
+that failed is tried again as it is, with the same row ids, so that it does no harm if it reached the disk after all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from microedge.message import IMMEDIATE, Message
+from microedge.queue import policy
+from microedge.queue.batch import cut_rows
+from microedge.queue.jobs import Commit, Load, Loaded, NewRow, Result
+from microedge.queue.line import Entry, Line
+from microedge.queue.lines import DeadLetter, Lines, stored_bytes
+from microedge.queue.policy import Limits, Newcomer, Pressure, Usage
+from microedge.reactor import Reactor, Timer
+
+log = logging.getLogger(__name__)
+
+Submit = Callable[["Commit | Load"], None]
+
+
+class Committer:
+    """See the top of this file. Times are ms on the ledger's clock; effects on messages are left in `lines`."""
+
+    def __init__(self, lines: Lines, reactor: Reactor, limits: Limits, linger_ms: int) -> None:
+        self.trouble = ""
+        self.usage = Usage()
+        self.commits = 0
+        self.written_bytes = 0
+        self.dead = 0
+        self.next_id = 1
+        self._lines = lines
+        self._reactor = reactor
+        self._limits = limits
+        self._linger_ms = linger_ms
+        self._submit: Submit = _nowhere
+        self._now_ms: Callable[[], int] = int
+        self._base_ms = 0
+        self._job: Commit | None = None
+        self._timer: Timer | None = None
+        self._failures = 0
+        self._is_closing = False
+        self._is_look_due = False
+        self._is_urgent = False
+        self._is_rescue = (
+            False  # what only the damaged database had on disk is in RAM and must be written again
+        )
+        self._retry_timer: Timer | None = None
+        self._away_bytes = self._away_most = 0
+        self._away: dict[str, int] = {}  # messages for endpoints that are away, by session of the producer
+        self._acks_since_ms = 0
+        self._hold_until_ms = 0  # what could not be stored for want of room is not tried again before
+        self._noted: dict[str, int] = {}  # the counters as the disk has them
+
+    def open(self, submit: Submit, now_ms: Callable[[], int], base_ms: int) -> None:
+        """Begin to work: jobs go to `submit`; this boot began at `base_ms`."""
+        self._submit, self._now_ms, self._base_ms = submit, now_ms, base_ms
+        self._noted = dict(self._lines.dropped)
+
+    def appended(self, message: Message, is_away: bool) -> None:
+        """Take note of a message that waits; `is_away`: for an endpoint that takes none now."""
+        if self._timer is None and message.waiting:
+            self._arm(self._linger_ms)
+        if is_away and message.waiting:
+            self._count_away(message)
+        if message.envelope.durability == IMMEDIATE:
+            self.hurry()
+
+    def hurry(self) -> None:
+        """Commit what waits in this turn of the loop, without looking at its age."""
+        self._is_urgent = True
+        self._look_soon()
+
+    def acked(self, now_ms: int) -> None:
+        """Take note that rows on disk have made progress."""
+        if not self._acks_since_ms:
+            self._acks_since_ms = max(now_ms, 1)
+        if self._timer is None:
+            self._arm(policy.ACK_AGE_MS)
+        if self._lines.acks >= policy.ACKS_PER_COMMIT:
+            self._look_soon()
+
+    def recount_away(self) -> None:
+        """Count again what waits for endpoints that are away, after one of them came or went."""
+        self._forget_away()
+        for endpoint in self._lines.endpoints.values():
+            for line in endpoint.lines if not endpoint.is_live else ():
+                for entry in line.fresh:
+                    if entry.message is not None and entry.is_waiting:
+                        self._count_away(entry.message)
+
+    def load(self, line: Line) -> None:
+        """Have the next rows of a line read, if it is time for that."""
+        rows = line.begin_load()
+        if rows:
+            self._submit(Load(line, list(rows)))
+
+    def finished(self, result: Result) -> None:
+        """Take note of what became of a job."""
+        self.written_bytes += result.written_bytes
+        if result.moved_to:
+            log.error(
+                "queue database damaged while running: set aside as %s, reason=%s; its undelivered messages are "
+                "counted as corrupt",
+                result.moved_to,
+                result.trouble,
+            )
+            self._lines.forget_disk("corrupt")
+            self._noted = {}
+            self._is_rescue = True
+            self._look_soon()
+        if isinstance(result.job, Load):
+            self._loaded(result.job, result)
+        else:
+            self._committed(result.job, result)
+
+    def start(self, now_ms: int, *, is_last: bool = False) -> bool:
+        """Hand one commit to the writer unless one is under way; False when there is nothing to write."""
+        if self._job is not None:
+            self._retry()
+            return True
+        job = self._build(now_ms)
+        if not (job.rows or job.acks or (is_last and job.counters)):
+            return False
+        self._job = job
+        self._submit(job)
+        return True
+
+    def close(self) -> None:
+        """Decide nothing any more: the owner calls `start` and `finished` by itself."""
+        self._is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        """Start a commit if it is due, or come back when it may be."""
+        self._is_look_due = False
+        if self._is_closing or self._job is not None:
+            return
+        now_ms = self._now_ms()
+        pressure = self._pressure()
+        if self._is_rescue:
+            self._is_rescue = False
+            self.start(now_ms)
+            return
+        if now_ms >= self._hold_until_ms and policy.is_commit_due(pressure, self._linger_ms, now_ms):
+            self.start(now_ms)
+            return
+        self._is_urgent = self._is_urgent and pressure.oldest_ms is not None
+        at_ms = policy.next_look_ms(pressure, self._linger_ms)
+        if at_ms is not None:
+            self._arm(max(at_ms, self._hold_until_ms, now_ms + 1) - now_ms)
+
+    def _look_soon(self) -> None:
+        if not self._is_look_due:
+            self._is_look_due = True
+            self._reactor.call_soon(self._look)
+
+    def _arm(self, delay_ms: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._reactor.call_later(delay_ms / 1000, self._timeout)
+
+    def _timeout(self) -> None:
+        self._timer = None
+        self._look()
+
+    def _pressure(self) -> Pressure:
+        lines = self._lines
+        return Pressure(
+            self._is_urgent,
+            lines.oldest_waiting_ms(),
+            self._away_bytes,
+            self._away_most,
+            lines.acks,
+            self._acks_since_ms,
+        )
+
+    def _count_away(self, message: Message) -> None:
+        count = self._away[message.session] = self._away.get(message.session, 0) + 1
+        self._away_most = max(self._away_most, count)
+        self._away_bytes += stored_bytes(message)
+        if self._away_most >= policy.AWAY_MESSAGES or self._away_bytes >= policy.AWAY_BYTES:
+            self._look_soon()
+
+    def _forget_away(self) -> None:
+        self._away_bytes = self._away_most = 0
+        self._away.clear()
+
+    def _build(self, now_ms: int) -> Commit:
+        job = Commit()
+        rows, is_cut = cut_rows(self._lines.unsaved(now_ms), self.next_id)
+        self.next_id += len(rows)
+        self._is_urgent = is_cut and self._is_urgent
+        self._forget_away()
+        job.rows = self._fitting(rows, now_ms)
+        self._absorb(job, now_ms)
+        return job
+
+    def _fitting(self, rows: list[NewRow], now_ms: int) -> list[NewRow]:
+        """Return the rows for which there is room, after removing what may be removed for them."""
+        lines = self._lines
+        newcomers = [Newcomer(new.line.priority, new.raw_bytes) for new in rows]
+        room = policy.make_room(
+            [(line.priority, line.resting()) for line in lines.lines()] if rows else (),
+            newcomers,
+            used_bytes=self.usage.live + self.usage.wal,
+            limit_bytes=policy.cap_bytes(self.usage, self._limits),
+            now_ms=now_ms,
+        )
+        lines.remove({row.id for row in room.expired}, "ttl")
+        lines.remove({row.id for row in room.evicted}, "evicted")
+        for index in room.rejected:
+            self._hold_until_ms = now_ms + self._linger_ms
+            for entry in rows[index].entries:
+                if not entry.ticket:  # a leased one may still be delivered
+                    lines.drop(entry, "rejected")
+        return [new for index, new in enumerate(rows) if index not in room.rejected]
+
+    def _absorb(self, job: Commit, now_ms: int) -> None:
+        """Add everything to a job that rides along for nothing."""
+        lines = self._lines
+        job.deletes += lines.deleted
+        for row in lines.touched.values():
+            job.partials[row.id] = row.done.to_bytes((row.n + 7) // 8, "little")
+        for row_id in lines.deleted:
+            job.partials.pop(row_id, None)
+        if lines.dropped != self._noted:
+            job.counters = dict(lines.dropped)
+        job.dead += lines.dead
+        job.acks += lines.acks
+        job.up_ms = max(0, now_ms - self._base_ms)
+        job.is_drained = not job.rows and not any(line.rows() for line in lines.lines())
+        lines.deleted, lines.touched, lines.dead, lines.acks = [], {}, [], 0
+        self._acks_since_ms = 0
+
+    def _committed(self, job: Commit, result: Result) -> None:
+        if not result.is_done:
+            self._failed(result.trouble)
+            self._retry_timer = self._reactor.call_later(policy.retry_delay_s(self._failures), self._retry)
+            return
+        self._recovered()
+        self._job = None
+        self.commits += 1
+        self._noted = job.counters or self._noted
+        if not result.trouble:
+            self.usage, self.dead = result.usage, result.dead
+        for new in job.rows:
+            self._lines.saved(new.line, new.row, new.entries)
+        if self._lines.acks:
+            self.acked(self._now_ms())
+        self._look_soon()
+
+    def _retry(self) -> None:
+        """Try a failed commit again, if there is one that waits for that."""
+        timer, self._retry_timer = self._retry_timer, None
+        if timer is not None and self._job is not None:
+            timer.cancel()
+            self._absorb(self._job, self._now_ms())
+            self._submit(self._job)
+
+    def _failed(self, trouble: str) -> None:
+        self._failures += 1
+        if trouble != self.trouble:
+            log.error(
+                "queue cannot write: %s; messages wait in RAM, next try in %.0f s, then at most every %.0f s",
+                trouble,
+                policy.retry_delay_s(self._failures),
+                policy.LAST_RETRY_S,
+            )
+        self.trouble = trouble
+
+    def _recovered(self) -> None:
+        if self.trouble:
+            log.warning("queue writes again: failures=%d", self._failures)
+        self.trouble, self._failures = "", 0
+
+    def _loaded(self, job: Load, result: Result) -> None:
+        line = job.line
+        if line.epoch != job.epoch:
+            return  # given back meanwhile: the rows are in the backlog again
+        line.loading = []
+        if not result.is_done:
+            self._failed(result.trouble)
+            line.backlog.extendleft(reversed(job.rows))
+            self._reactor.call_later(policy.retry_delay_s(self._failures), lambda: self.load(line))
+            return
+        for loaded in result.loaded:
+            self._take_in(line, loaded)
+        self._lines.notices.append(line.endpoint.name)
+
+    def _take_in(self, line: Line, loaded: Loaded) -> None:
+        row = loaded.row
+        if not loaded.damage:
+            entries = [
+                Entry(message, line, row.at_ms, expires, False) for expires, message in loaded.messages
+            ]
+            line.fill(row, entries)
+            return
+        log.error(
+            "queue row %d cannot be read: %s; messages=%d counted as corrupt", row.id, loaded.damage, row.left
+        )
+        self._lines.forget_row(row, "corrupt")
+        self._lines.dead.append(DeadLetter(line.endpoint.name, "corrupt", loaded.damage, loaded.data))
+        self.acked(self._now_ms())
+
+
+def _nowhere(job: Commit | Load) -> None:
+    raise RuntimeError(f"queue is not open: {type(job).__name__} has nowhere to go")

@@ -1,0 +1,117 @@
+"""Files beside the database: the ballast, what was set aside, and how much the card has taken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+BALLAST_BYTES = 2 * 1024 * 1024  # enough for a checkpoint and the deletions of a drain on a full disk
+_KEPT_ASIDE = 2  # a second damage must not push out the first before somebody has looked
+_PREFIX = "queue-"
+
+
+class Ballast:
+    """A file that only takes up room: given back on a full disk, so that acknowledgements can still be written.
+
+    Without it a full disk is a trap: SQLite needs space to delete.
+    """
+
+    def __init__(self, file: str, size_bytes: int = BALLAST_BYTES) -> None:
+        self._file = file
+        self._size_bytes = size_bytes
+
+    def make(self, keep_free_bytes: int) -> None:
+        """Allocate the file unless it is there, or would eat into the space that must stay free."""
+        if _allocated_bytes(self._file) >= self._size_bytes:
+            return
+        if free_bytes(os.path.dirname(self._file)) < keep_free_bytes + 2 * self._size_bytes:
+            return
+        fd = os.open(self._file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, self._size_bytes)
+        finally:
+            os.close(fd)
+
+    def release(self) -> bool:
+        """Give the space back; True if there was any."""
+        if not _allocated_bytes(self._file):
+            return False
+        os.unlink(self._file)
+        return True
+
+
+def set_aside(file: str) -> str:
+    """Move a database and its WAL into `quarantine/queue-<n>/` beside it and return that directory.
+
+    The newest two are kept. Durable when it returns.
+
+    Raises:
+        OSError: the move failed; the files are where they were or already in the new directory.
+    """
+    quarantine = os.path.join(os.path.dirname(file), "quarantine")
+    os.makedirs(quarantine, mode=0o700, exist_ok=True)
+    numbers = _aside_numbers(quarantine)
+    number = numbers[-1] + 1 if numbers else 1
+    target = os.path.join(quarantine, f"{_PREFIX}{number}")
+    os.mkdir(target, 0o700)
+    for suffix in ("-wal", "-shm", ""):  # the database last: without its WAL it must not look complete
+        if os.path.exists(file + suffix):
+            os.rename(file + suffix, os.path.join(target, os.path.basename(file) + suffix))
+    for directory in (target, quarantine, os.path.dirname(file)):
+        _sync_directory(directory)
+    for old in numbers[: max(0, len(numbers) + 1 - _KEPT_ASIDE)]:
+        shutil.rmtree(os.path.join(quarantine, f"{_PREFIX}{old}"))
+    return target
+
+
+def aside_bytes(file: str) -> int:
+    """Return the bytes that set-aside databases take on disk."""
+    quarantine = os.path.join(os.path.dirname(file), "quarantine")
+    if not os.path.isdir(quarantine):
+        return 0
+    directories = [os.path.join(quarantine, f"{_PREFIX}{number}") for number in _aside_numbers(quarantine)]
+    return sum(
+        _allocated_bytes(os.path.join(path, name)) for path in directories for name in os.listdir(path)
+    )
+
+
+def free_bytes(directory: str) -> int:
+    """Return the bytes that an ordinary user may still write on this file system.
+
+    Raises:
+        OSError: the file system does not answer.
+    """
+    facts = os.statvfs(directory or ".")
+    return facts.f_bavail * facts.f_frsize
+
+
+def thread_written_bytes() -> int:
+    """Return the bytes that the calling thread has ever written, 0 where the kernel does not count them."""
+    try:
+        with open("/proc/thread-self/io", "rb") as file:
+            for line in file:
+                if line.startswith(b"wchar:"):
+                    return int(line[6:])
+    except OSError:  # a kernel without task accounting: the caller estimates
+        return 0
+    return 0
+
+
+def _allocated_bytes(file: str) -> int:
+    try:
+        return os.stat(file).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def _aside_numbers(quarantine: str) -> list[int]:
+    names = (name[len(_PREFIX) :] for name in os.listdir(quarantine) if name.startswith(_PREFIX))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _sync_directory(directory: str) -> None:
+    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

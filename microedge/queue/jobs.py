@@ -1,0 +1,104 @@
+"""What the loop's thread asks of the writer thread, and what comes back.
+
+A job is handed over whole: after `Writer.submit` only the writer touches it, until its result comes back.
+"""
+
+from __future__ import annotations
+
+from microedge.message import Message, pack
+from microedge.queue.line import NEVER_MS, Entry, Line, Row
+from microedge.queue.lines import DeadLetter
+from microedge.queue.policy import Usage
+from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
+from microedge.queue.record import RowHead, encode
+
+
+class NewRow:
+    """One row on its way to the disk: its id is given once, so that writing it twice does no harm."""
+
+    __slots__ = ("base_ms", "boot", "data", "entries", "line", "messages", "raw_bytes", "row")
+
+    def __init__(self, line: Line, row: Row, entries: list[Entry], raw_bytes: int) -> None:
+        self.line = line
+        self.row = row
+        self.entries = entries
+        self.messages = [entry.message for entry in entries]  # an acknowledgement empties the entry meanwhile
+        self.raw_bytes = raw_bytes
+        self.data = b""
+
+    def encode(self, boot: int, base_ms: int) -> bytes:
+        """Return the stored bytes; encoded once, on the writer's thread."""
+        if not self.data:
+            row, line = self.row, self.line
+            at_ms = row.at_ms - base_ms if row.at_ms > base_ms else 0
+            head = RowHead(row.id, line.endpoint.name, line.priority, row.n, boot, at_ms)
+            times = (stored_expiry_ms(entry.expires_ms, base_ms) for entry in self.entries)
+            records = (pack(message) for message in self.messages if message is not None)
+            self.data = encode(head, zip(times, records))
+            row.size = len(self.data)
+        return self.data
+
+
+def stored_expiry_ms(expires_ms: int, base_ms: int) -> int:
+    """Return an expiry as the disk has it: CLOCK_BOOTTIME ms of the boot that begins at `base_ms`."""
+    return STORED_NEVER_MS if expires_ms >= NEVER_MS else max(0, expires_ms - base_ms)
+
+
+class Commit:
+    """Everything that one transaction changes. All of it may be applied twice."""
+
+    __slots__ = ("acks", "counters", "dead", "deletes", "is_drained", "partials", "rows", "up_ms")
+
+    def __init__(self) -> None:
+        self.rows: list[NewRow] = []
+        self.deletes: list[int] = []
+        self.partials: dict[int, bytes] = {}  # row id -> bit set of finished messages, little-endian
+        self.counters: dict[str, int] = {}
+        self.dead: list[DeadLetter] = []
+        self.up_ms = 0  # CLOCK_BOOTTIME now, for the ledger of uptimes
+        self.acks = 0
+        self.is_drained = False  # nothing will be left on disk: a good moment for a checkpoint
+
+
+class Load:
+    """Rows to read back for one line."""
+
+    __slots__ = ("epoch", "line", "rows")
+
+    def __init__(self, line: Line, rows: list[Row]) -> None:
+        self.line = line
+        self.rows = rows
+        self.epoch = line.epoch
+
+
+class Loaded:
+    """One row read back: its messages with their expiry on the ledger's clock, or why there are none."""
+
+    __slots__ = ("damage", "data", "messages", "row")
+
+    def __init__(
+        self, row: Row, messages: list[tuple[int, Message]], damage: str = "", data: bytes = b""
+    ) -> None:
+        self.row = row
+        self.data = data  # of a damaged row, for a person to look at
+        self.messages = messages
+        self.damage = damage
+
+
+class Result:
+    """What became of a job. `is_done`: it took effect, even if there was `trouble` afterwards.
+
+    `moved_to` names the damaged database that was set aside on the way; an empty one has taken its place.
+    """
+
+    __slots__ = ("dead", "is_done", "job", "loaded", "moved_to", "trouble", "usage", "written_bytes")
+
+    def __init__(self, job: Commit | Load) -> None:
+        self.job = job
+        self.trouble = ""
+        self.is_done = False
+        self.moved_to = ""
+        self.loaded: list[Loaded] = []
+        self.usage = Usage()
+        self.written_bytes = 0
+        self.dead = 0

@@ -1,0 +1,179 @@
+"""One line: the messages of one endpoint and priority, in order; pure, and owned by the loop's thread.
+
+    backlog      rows on disk of which only the index is in RAM      oldest
+    loaded       entries read back from the rows before the backlog
+    fresh        entries that are on no disk yet                     youngest
+
+Messages are leased from the left: loaded, then fresh, and fresh only once the backlog is empty. What is leased
+is therefore always older than what waits in the same line, whatever was acknowledged out of order: giving it back
+means putting it in front. A row leaves RAM when a commit has written it, except for what is leased at that moment,
+which is always its beginning: `handed` counts it, so that loading the row again skips it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from microedge.message import Message, Ticket
+
+NEVER_MS = 1 << 62  # an expiry that never comes, as a number, so that the hot path compares only once
+LOAD_ROWS_BYTES = 32 * 1024  # stored bytes that one load reads, about 64-128 KiB of messages
+LOAD_ROWS_MESSAGES = 512
+PREFETCH_BELOW = (
+    256  # ask for the next rows when fewer entries are left, so that a drain does not stop and go
+)
+
+
+class Row:
+    """The index entry of one row on disk: 1,000,000 waiting messages are some thousand of these.
+
+    `done` is a bit set of the positions that are finished, `left` counts the others.
+    """
+
+    __slots__ = ("at_ms", "done", "expires_ms", "handed", "id", "left", "n", "size")
+
+    def __init__(self, row_id: int, n: int, size: int, at_ms: int, expires_ms: int) -> None:
+        self.id = row_id
+        self.n = n
+        self.left = n
+        self.size = size  # stored bytes
+        self.at_ms = at_ms  # when the oldest message in it was appended
+        self.expires_ms = expires_ms  # when the last message in it expires
+        self.done = 0
+        self.handed = 0
+
+    def finish(self, index: int) -> None:
+        """Mark one message as finished; harmless when it was."""
+        bit = 1 << index
+        if not self.done & bit:
+            self.done |= bit
+            self.left -= 1
+
+
+class Entry:
+    """One message in one line. `message` becomes None when it has left; `row` is None until it is on disk.
+
+    `is_waiting` is True while this endpoint still counts in `message.waiting`.
+    """
+
+    __slots__ = ("at_ms", "expires_ms", "index", "is_waiting", "line", "message", "row", "ticket")
+
+    def __init__(self, message: Message, line: Line, at_ms: int, expires_ms: int, is_waiting: bool) -> None:
+        self.message: Message | None = message
+        self.line = line
+        self.at_ms = at_ms
+        self.expires_ms = expires_ms
+        self.is_waiting = is_waiting
+        self.row: Row | None = None
+        self.index = 0
+        self.ticket: Ticket = 0
+
+
+class Endpoint:
+    """The lines of one endpoint, most urgent first. `is_dry`: nothing could be leased when it was last looked at."""
+
+    __slots__ = ("is_dry", "is_live", "lines", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lines: list[Line] = []
+        self.is_live = False
+        self.is_dry = True
+
+    def line(self, priority: int) -> Line:
+        """Return the line of `priority`, made on first use."""
+        for line in self.lines:
+            if line.priority == priority:
+                return line
+        line = Line(self, priority)
+        self.lines.append(line)
+        self.lines.sort(key=lambda line: line.priority)
+        return line
+
+
+class Line:
+    """See the top of this file. `epoch` changes when a load that is under way has become worthless."""
+
+    __slots__ = ("backlog", "endpoint", "epoch", "fresh", "loaded", "loading", "opened", "priority")
+
+    def __init__(self, endpoint: Endpoint, priority: int) -> None:
+        self.endpoint = endpoint
+        self.priority = priority
+        self.backlog: deque[Row] = deque()
+        self.loading: list[Row] = []
+        self.opened: dict[int, Row] = {}  # rows with entries in `loaded` or leased
+        self.loaded: deque[Entry] = deque()
+        self.fresh: deque[Entry] = deque()
+        self.epoch = 0
+
+    @property
+    def is_blocked(self) -> bool:
+        """True when the next message is on disk."""
+        return not self.loaded and bool(self.backlog or self.loading)
+
+    def rows(self) -> list[Row]:
+        """Return every row on disk that still holds something, oldest first."""
+        rows = [*self.opened.values(), *self.loading, *self.backlog]
+        return sorted((row for row in rows if row.left), key=lambda row: row.id)
+
+    def resting(self) -> list[Row]:
+        """Return the rows of which nothing is in RAM, oldest first: they can be removed without asking anybody."""
+        return [row for row in self.backlog if row.left and not row.handed]
+
+    def begin_load(self) -> list[Row]:
+        """Move the next rows from the backlog to `loading` and return them; empty when there is nothing to load."""
+        if self.loading or len(self.loaded) >= PREFETCH_BELOW:
+            return []
+        messages = size = 0
+        while self.backlog and messages < LOAD_ROWS_MESSAGES and size < LOAD_ROWS_BYTES:
+            row = self.backlog.popleft()
+            if row.left:
+                self.loading.append(row)
+                messages += row.left
+                size += row.size
+        return self.loading
+
+    def fill(self, row: Row, entries: list[Entry]) -> None:
+        """Take over what was read from `row`, minus what is leased or finished."""
+        for index in range(row.handed, row.n):
+            if not row.done >> index & 1:
+                entry = entries[index]
+                entry.row, entry.index = row, index
+                self.loaded.append(entry)
+        row.handed = row.n
+        if row.left:
+            self.opened[row.id] = row
+
+    def store(self, row: Row, entries: list[Entry]) -> None:
+        """Take over a row that has just been written: entries that nobody has leased leave RAM."""
+        for index, entry in enumerate(entries):
+            entry.row, entry.index = row, index
+            if entry.message is None:
+                row.finish(index)
+        row.handed = row.n
+        fresh = self.fresh
+        while fresh and (fresh[0].row is row or fresh[0].message is None):
+            entry = fresh.popleft()
+            if entry.row is row:
+                row.handed = min(row.handed, entry.index)
+        if row.left and row.handed < row.n:
+            self.backlog.append(row)
+        elif row.left:
+            self.opened[row.id] = row
+
+    def unload(self) -> None:
+        """Forget everything that was read from disk, as if it had never been leased or loaded."""
+        rows = sorted((*self.opened.values(), *self.loading), key=lambda row: row.id)
+        if self.backlog:
+            self.backlog[0].handed = 0  # only the first can have been leased in part
+        self.backlog.extendleft(row for row in reversed(rows) if row.left)
+        for row in rows:
+            row.handed = 0
+        self.loading = []
+        self.opened.clear()
+        self.loaded.clear()
+        self.epoch += 1
+
+    def remove(self, rows: set[int]) -> None:
+        """Forget rows of the backlog by id: they were evicted or have expired."""
+        self.backlog = deque(row for row in self.backlog if row.id not in rows)

@@ -1,0 +1,296 @@
+"""All lines together: who gets what next, and what becomes of it; pure, and owned by the loop's thread.
+
+Effects are left in plain attributes for the owner to act on: messages that have settled, endpoints to notify, rows
+to delete, drops by reason.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from microedge.message import VOLATILE, Message, Target, Ticket
+from microedge.queue.line import NEVER_MS, Endpoint, Entry, Line, Row
+from microedge.queue.volatile import VolatileBound
+
+_RECORD_BYTES = 64  # what a stored record adds to body and envelope, about
+_MAX_TARGETS = 1024  # targets remembered; there are a few per route
+
+Lease = tuple[Ticket, Message]
+
+
+class DeadLetter:
+    """What was set aside, for which endpoint and why: a message, or the bytes of a row that cannot be read."""
+
+    __slots__ = ("endpoint", "message", "reason", "text")
+
+    def __init__(self, endpoint: str, reason: str, text: str, message: Message | bytes) -> None:
+        self.endpoint, self.reason, self.text, self.message = endpoint, reason, text, message
+
+
+def stored_bytes(message: Message) -> int:
+    """Return about how many bytes a message takes in a row before compression."""
+    return len(message.body) + len(message.envelope.raw) + _RECORD_BYTES
+
+
+class Lines:
+    """The queue in RAM. Times are whole ms on the ledger's clock, which neither jumps nor restarts at boot."""
+
+    def __init__(self) -> None:
+        self.endpoints: dict[str, Endpoint] = {}
+        self.leased: dict[Ticket, Entry] = {}  # in the order of leasing, which is the order of every line
+        self.settled: list[Message] = []
+        self.notices: list[str] = []
+        self.deleted: list[int] = []
+        self.touched: dict[int, Row] = {}  # rows with something finished that the disk does not know of
+        self.dead: list[DeadLetter] = []
+        self.dropped: dict[str, int] = {}
+        self.acks = 0  # finished messages of rows on disk, since the last commit
+        self._ticket: Ticket = 0
+        self._by_target: dict[Target, tuple[Line, int]] = {}
+        self._volatile = VolatileBound()
+
+    def lines(self) -> list[Line]:
+        """Return every line, the most urgent first."""
+        lines = [line for endpoint in self.endpoints.values() for line in endpoint.lines]
+        return sorted(lines, key=lambda line: line.priority)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return an endpoint, made on first use."""
+        endpoint = self.endpoints.get(name)
+        if endpoint is None:
+            endpoint = self.endpoints[name] = Endpoint(name)
+        return endpoint
+
+    def append(self, message: Message, targets: Sequence[Target], now_ms: int) -> bool:
+        """Put a message into the line of each target; True when one of them is away."""
+        is_away = False
+        is_waiting = message.envelope.durability != VOLATILE
+        message.waiting = len(targets) if is_waiting else 0
+        for target in targets:
+            line, ttl_ms = self._by_target.get(target) or self._resolve(target)
+            entry = Entry(message, line, now_ms, now_ms + ttl_ms, is_waiting)
+            line.fresh.append(entry)
+            endpoint = line.endpoint
+            if endpoint.is_dry:
+                endpoint.is_dry = False
+                self.notices.append(endpoint.name)
+            if not endpoint.is_live:
+                is_away = True
+            if not is_waiting:
+                self._volatile.add(entry, stored_bytes(message))
+        if not message.waiting:
+            self.settled.append(message)
+            for entry in self._volatile.overflow():
+                self.drop(entry, "evicted")
+        return is_away
+
+    def lease(self, endpoint: Endpoint, max_messages: int, max_bytes: int, now_ms: int) -> list[Lease]:
+        """Return the next messages, the most urgent line first; empty when they have to be loaded first."""
+        taken: list[Lease] = []
+        room = max_bytes
+        for line in endpoint.lines:
+            if line.loaded:
+                room = self._take(line.loaded, taken, (max_messages, room, now_ms))
+            if room >= 0 and line.fresh and not line.backlog and not line.loading:
+                room = self._take(line.fresh, taken, (max_messages, room, now_ms))
+            if room < 0 or line.backlog or line.loading:
+                break
+        endpoint.is_dry = not _is_anything_ready(endpoint)
+        return taken
+
+    def ack(self, tickets: Iterable[Ticket]) -> None:
+        """Finish leased messages. A ticket that is not leased (any more) is ignored: it will be delivered again."""
+        leased, settled = self.leased, self.settled
+        for ticket in tickets:
+            entry = leased.pop(ticket, None)
+            if entry is None:
+                continue
+            message = entry.message
+            entry.message = None
+            if entry.row is not None:
+                self._finish(entry)
+            if entry.is_waiting and message is not None:
+                message.waiting -= 1
+                if not message.waiting:
+                    settled.append(message)
+
+    def release(self, endpoint: Endpoint) -> None:
+        """Give back everything that the endpoint has leased, each to its place."""
+        fresh: dict[Line, list[Entry]] = {}
+        tickets = [ticket for ticket, entry in self.leased.items() if entry.line.endpoint is endpoint]
+        for ticket in tickets:
+            entry = self.leased.pop(ticket)
+            entry.ticket = 0
+            if entry.row is None:
+                fresh.setdefault(entry.line, []).append(entry)
+        for line in endpoint.lines:
+            line.fresh.extendleft(reversed(fresh.get(line, ())))
+            line.unload()
+        if tickets and endpoint.is_dry:
+            endpoint.is_dry = False
+            self.notices.append(endpoint.name)
+
+    def set_aside(self, ticket: Ticket, reason: str, text: str) -> None:
+        """Turn a leased message into a dead letter; ignored when it is not leased."""
+        entry = self.leased.get(ticket)
+        if entry is None or entry.message is None:
+            return
+        self.dead.append(DeadLetter(entry.line.endpoint.name, reason, text, entry.message))
+        self.count(reason, 1)
+        self.acks += 1  # so that the letter is written with the acknowledgements
+        self.ack((ticket,))
+
+    def count(self, reason: str, n: int) -> None:
+        """Count `n` messages that left without delivery."""
+        if n:
+            self.dropped[reason] = self.dropped.get(reason, 0) + n
+
+    def drop(self, entry: Entry, reason: str) -> None:
+        """Count one message as dropped for `reason`; the caller has taken it out of its deque."""
+        message, entry.message = entry.message, None
+        self.count(reason, 1)
+        if entry.row is not None:
+            self._finish(entry)
+        if entry.is_waiting and message is not None:
+            message.waiting -= 1
+            if not message.waiting:
+                self.settled.append(message)
+
+    def saved(self, line: Line, row: Row, entries: list[Entry]) -> None:
+        """Take note that `entries` are on disk as `row`, fsynced: they settle, and leave RAM unless leased."""
+        line.store(row, entries)
+        for entry in entries:
+            message = entry.message
+            if message is not None and entry.is_waiting:
+                entry.is_waiting = False
+                message.waiting -= 1
+                if not message.waiting:
+                    self.settled.append(message)
+        if row.done:
+            self.acks += row.n - row.left
+            self._note_progress(row)
+
+    def forget_row(self, row: Row, reason: str) -> None:
+        """Count what is left of a row as dropped, and have the row deleted."""
+        self.count(reason, row.left)
+        self.acks += row.left
+        row.left = 0
+        self.deleted.append(row.id)
+        self.touched.pop(row.id, None)
+
+    def remove(self, row_ids: set[int], reason: str) -> None:
+        """Drop whole resting rows: evicted, or expired."""
+        for line in self.lines() if row_ids else ():
+            rows = [row for row in line.resting() if row.id in row_ids]
+            for row in rows:
+                self.forget_row(row, reason)
+            if rows:
+                line.remove(row_ids)
+                self.notices.append(line.endpoint.name)  # what waited behind them may be in RAM
+
+    def sweep(self, now_ms: int) -> None:
+        """Drop the resting rows of which every message has expired."""
+        rows = (row for line in self.lines() for row in line.resting())
+        self.remove({row.id for row in rows if row.expires_ms <= now_ms}, "ttl")
+
+    def forget_disk(self, reason: str) -> None:
+        """The database is gone: count what was only there as dropped; what is in RAM too waits for a new commit."""
+        in_ram: dict[Line, int] = {}
+        for entry in self.leased.values():
+            if entry.row is not None:
+                entry.row = None
+                in_ram[entry.line] = in_ram.get(entry.line, 0) + 1
+        for line in self.lines():
+            kept = [entry for entry in line.loaded if entry.message is not None]
+            self.count(reason, sum(row.left for row in line.rows()) - in_ram.get(line, 0) - len(kept))
+            line.unload()
+            line.backlog.clear()
+            for entry in kept:
+                entry.row = None
+            line.fresh.extendleft(reversed(kept))
+            self.notices.append(line.endpoint.name)
+        self.deleted, self.touched, self.acks = [], {}, 0
+
+    def unsaved(self, now_ms: int) -> dict[Line, list[Entry]]:
+        """Return what is on no disk yet, in order; what expired unleased is dropped on the way."""
+        found: dict[Line, list[Entry]] = {line: [] for line in self.lines()}
+        for entry in self.leased.values():
+            if entry.row is None:
+                found[entry.line].append(entry)
+        for line, entries in found.items():
+            for entry in line.fresh:
+                if entry.message is not None and entry.expires_ms <= now_ms:
+                    self.drop(entry, "ttl")
+                if entry.message is not None:
+                    entries.append(entry)
+        return found
+
+    def oldest_waiting_ms(self) -> int | None:
+        """Return when the oldest message was appended that is neither acknowledged nor on disk, or None."""
+        times = [entry.at_ms for entry in self.leased.values() if entry.is_waiting]
+        for line in self.lines():
+            first = next((entry.at_ms for entry in line.fresh if entry.is_waiting and entry.message), None)
+            if first is not None:
+                times.append(first)
+        return min(times, default=None)
+
+    def _take(self, entries: deque[Entry], taken: list[Lease], limits: tuple[int, int, int]) -> int:
+        """Lease from the left of `entries`; return the bytes of room left, -1 when a limit was reached."""
+        max_messages, room, now_ms = limits
+        leased = self.leased
+        while entries:
+            entry = entries[0]
+            message = entry.message
+            if message is None:
+                entries.popleft()
+                continue
+            if entry.expires_ms <= now_ms:
+                entries.popleft()
+                self.drop(entry, "ttl")
+                continue
+            size = len(message.body) + message.envelope.size_bytes
+            if len(taken) >= max_messages or (size > room and taken):
+                return -1
+            entries.popleft()
+            self._ticket = ticket = self._ticket + 1
+            entry.ticket = ticket
+            leased[ticket] = entry
+            taken.append((ticket, message))
+            room = max(room - size, 0)
+        return room
+
+    def _finish(self, entry: Entry) -> None:
+        row = entry.row
+        if row is not None and row.left:
+            row.finish(entry.index)
+            self.acks += 1
+            self._note_progress(row)
+            if not row.left:
+                entry.line.opened.pop(row.id, None)
+
+    def _note_progress(self, row: Row) -> None:
+        if row.left:
+            self.touched[row.id] = row
+        else:
+            self.touched.pop(row.id, None)
+            self.deleted.append(row.id)
+
+    def _resolve(self, target: Target) -> tuple[Line, int]:
+        endpoint, priority, ttl_s = target
+        if len(self._by_target) >= _MAX_TARGETS:
+            self._by_target.clear()
+        found = self.endpoint(endpoint).line(priority), NEVER_MS if ttl_s < 0 else ttl_s * 1000
+        self._by_target[target] = found
+        return found
+
+
+def _is_anything_ready(endpoint: Endpoint) -> bool:
+    for line in endpoint.lines:
+        if line.loaded:
+            return True
+        if line.backlog or line.loading:
+            return False
+        if line.fresh:
+            return True
+    return False

@@ -1,0 +1,136 @@
+"""The thread that owns the disk: jobs in, results out; an fsync that stalls for seconds stalls nothing else."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from microedge.queue import disk
+from microedge.queue.jobs import Commit, Load, Result
+from microedge.queue.policy import Limits
+from microedge.queue.schema import PAGE_BYTES
+from microedge.queue.store import Store, is_damage, is_full
+
+_FRAME_BYTES = PAGE_BYTES + 24  # one page in the WAL with its header
+_MAX_FRAMES = (
+    250  # checkpoint at 1 MiB: soon overwritten again, and it saves copying pages that change repeatedly
+)
+_MIN_FRAMES = 16
+_WAL_SHARE = 16  # of a small cap, the WAL may take one part in this many
+
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    """Runs jobs on a thread of its own. `wake` is called there after each result: it must be safe from any thread."""
+
+    def __init__(self, store: Store, limits: Limits, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._keep_free_bytes = limits.keep_free_bytes
+        share = limits.max_bytes // _WAL_SHARE // _FRAME_BYTES
+        self._checkpoint_frames = max(_MIN_FRAMES, min(_MAX_FRAMES, share))
+        self._wake = wake
+        self._ballast = disk.Ballast(store.file + "-ballast")
+        self._jobs: SimpleQueue[Commit | Load | None] = SimpleQueue()
+        self._results: SimpleQueue[Result] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
+        self._frames = 0  # in the WAL and not yet in the database file, about
+        self._is_broken = False  # an I/O error may have left the connection unusable
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, job: Commit | Load) -> None:
+        """Queue a job; it belongs to the writer until its result is here. Never blocks."""
+        self._jobs.put(job)
+
+    def result(self, timeout_s: float = 0) -> Result | None:
+        """Return the next result, in the order of the jobs; None when there is none within the time."""
+        try:
+            return self._results.get(block=timeout_s > 0, timeout=timeout_s or None)
+        except Empty:
+            return None
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let the thread finish its jobs and end; False when it is still stuck in one after that time."""
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            result = Result(job)
+            try:
+                self._execute(job, result)
+            except Exception as error:  # the thread's boundary: without it nothing would ever be stored again
+                log.exception("queue writer: a job failed in a way nobody expected; it will be tried again")
+                result.trouble = f"{type(error).__name__}: {error}"
+            self._results.put(result)
+            self._wake()
+
+    def _execute(self, job: Commit | Load, result: Result) -> None:
+        before = disk.thread_written_bytes()
+        try:
+            self._attempt(job, result)
+        except (sqlite3.Error, OSError) as error:
+            result.trouble = str(error)
+            if is_damage(error):
+                result.moved_to = self._store.replace()
+                self._frames = 0
+            else:
+                self._is_broken = not is_full(error)
+        result.written_bytes = disk.thread_written_bytes() - before
+        if isinstance(job, Commit) and not before:  # a kernel that does not count
+            result.written_bytes = 2 * _estimated_bytes(job)  # once into the WAL, once into the database
+
+    def _attempt(self, job: Commit | Load, result: Result) -> None:
+        if self._is_broken:
+            self._store.reconnect()
+            self._is_broken = False
+        if isinstance(job, Load):
+            result.loaded = self._store.load(job.rows)
+            result.is_done = True
+            return
+        self._commit(job)
+        result.is_done = True
+        self._checkpoint(job.is_drained)
+        self._ballast.make(self._keep_free_bytes)
+        result.usage = self._store.usage()
+        result.dead = len(self._store.dead)
+
+    def _commit(self, job: Commit) -> None:
+        before = disk.thread_written_bytes()
+        try:
+            self._store.commit(job)
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+            self._make_room(job)
+            self._store.commit(job)
+        written = disk.thread_written_bytes() - before
+        self._frames += max(1, (written or _estimated_bytes(job)) // _FRAME_BYTES)
+
+    def _make_room(self, job: Commit) -> None:
+        """On a full disk: give back the ballast and do first what frees pages."""
+        self._ballast.release()
+        self._store.checkpoint()
+        lean = Commit()
+        lean.deletes, lean.up_ms = job.deletes, job.up_ms
+        if lean.deletes:
+            self._store.commit(lean)
+            self._store.checkpoint()
+
+    def _checkpoint(self, is_idle: bool) -> None:
+        if self._frames >= self._checkpoint_frames or (is_idle and self._frames):
+            self._frames = self._store.checkpoint()
+
+
+def _estimated_bytes(job: Commit) -> int:
+    return sum(len(new.data) for new in job.rows) + 3 * PAGE_BYTES
