@@ -103,7 +103,10 @@ class ModuleClient:
             content_type = guessed_type
         elif content_type == "application/json" and not encoding:
             encoding = "utf-8"  # RFC 8259: JSON between systems is UTF-8; a route's $body asks for both
-        envelope = self._envelope(output, content_type, encoding, properties, ttl_s, durability)
+        kind = (output, content_type, encoding, ttl_s, durability)
+        envelope = self._heads.get((kind, tuple(properties.items()) if properties else ()))
+        if envelope is None:
+            envelope = self._new_envelope(kind, properties or {})
         size_bytes = len(data) + envelope.size_bytes
         if size_bytes > MAX_MESSAGE_BYTES:
             raise LocalProtocolError(f"message of bytes={size_bytes}: expected at most {MAX_MESSAGE_BYTES}; split it")
@@ -159,7 +162,11 @@ class ModuleClient:
         self._handlers[name] = callback
 
     def every(self, seconds: float, callback: Callable[[], object]) -> None:
-        """Call `callback()` each `seconds`, first after one interval; missed calls are skipped, not made up for."""
+        """Call `callback()` each `seconds`, first after one interval; missed calls are skipped, not made up for.
+
+        Raises:
+            ValueError: `seconds` is not above 0.
+        """
         if seconds <= 0:
             raise ValueError(f"every({seconds!r}): expected more than 0 seconds")
         self._timers.append([time.monotonic() + seconds, seconds, callback])
@@ -210,31 +217,22 @@ class ModuleClient:
             return False  # a single message may be larger than the bytes granted
         return count >= self._window or self._unacknowledged_bytes + size_bytes > self._window_bytes
 
-    def _envelope(
-        self,
-        output: str,
-        content_type: str,
-        encoding: str,
-        properties: dict[str, str] | None,
-        ttl_s: int | None,
-        durability: str,
-    ) -> Envelope:
-        key = (output, content_type, encoding, ttl_s, durability, tuple(properties.items()) if properties else None)
-        envelope = self._heads.get(key)
-        if envelope is None:
-            if output not in self._outputs:
-                known = ", ".join(sorted(self._outputs)) or "none"
-                raise LocalProtocolError(f"output {output!r}: expected one of [ports] outputs in module.toml: {known}")
-            if len(self._heads) >= _ENVELOPES_MAX:
-                self._heads.clear()
-            envelope = self._heads[key] = Envelope(
-                output,
-                content_type=content_type,
-                content_encoding=encoding,
-                properties=dict(properties) if properties else None,
-                ttl_s=ttl_s,
-                durability=durability,
-            )
+    def _new_envelope(self, kind: tuple[str, str, str, int | None, str], properties: dict[str, str]) -> Envelope:
+        """Check and keep the envelope for one kind of message: (output, type, encoding, TTL, durability)."""
+        output, content_type, encoding, ttl_s, durability = kind
+        if output not in self._outputs:
+            known = ", ".join(sorted(self._outputs)) or "none"
+            raise LocalProtocolError(f"output {output!r}: expected one of [ports] outputs in module.toml: {known}")
+        if len(self._heads) >= _ENVELOPES_MAX:
+            self._heads.clear()
+        envelope = self._heads[kind, tuple(properties.items())] = Envelope(
+            output,
+            content_type=content_type,
+            content_encoding=encoding,
+            properties=dict(properties),
+            ttl_s=ttl_s,
+            durability=durability,
+        )
         return envelope
 
     def _turn(self, until_s: float, *, dispatch: bool = False) -> None:
