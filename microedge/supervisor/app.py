@@ -15,11 +15,11 @@ import time
 from dataclasses import replace
 
 import microedge
-from microedge.config.discovery import Discovery, scan
+from microedge.config.discovery import scan
 from microedge.config.load import find, load
 from microedge.config.model import Config
 from microedge.config.places import bundled_modules_dir
-from microedge.config.plan import Plan, plan
+from microedge.config.plan import plan
 from microedge.errors import ConfigError, RouteSyntaxError
 from microedge.hub.parser import parse
 from microedge.hub.route import Route, Sink, Source
@@ -33,9 +33,10 @@ from microedge.supervisor.fleet import Fleet
 from microedge.supervisor.instance import Services
 from microedge.supervisor.launcher import Launcher
 from microedge.supervisor.logs import LogRing, SupervisorLog
-from microedge.supervisor.loop import Loop
+from microedge.supervisor.loop import Loop, ScheduledCall
 from microedge.supervisor.notify import Notifier
 from microedge.supervisor.processes import Reaper
+from microedge.supervisor.runtime import Runtime
 from microedge.supervisor.state import StateDirectory
 from microedge.supervisor.watch import DirectoryWatch
 from microedge.upstream.factory import create
@@ -48,6 +49,7 @@ _RESCAN_S = 1.0  # while a directory is incomplete
 _GOODBYE_S = 3.0  # for the upstream, after the modules have stopped
 _COMMIT_S = 10.0  # for the card: an fsync may stall for seconds
 _DEFAULT_ROUTE = Route("everything", "FROM /messages/* INTO $upstream", Source(), Sink())
+_NOTIFY_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _NOT_ON_RELOAD = ("device", "paths", "upstream", "store")
 
 
@@ -66,26 +68,24 @@ class App:
     """The running supervisor."""
 
     def __init__(self, config: Config, server: tuple[int, socket.socket]) -> None:
-        self.config = config
-        self.ring = LogRing()
         self.loop = Loop()
         self.state = StateDirectory(config.paths.state)
         self.launcher = Launcher(server, self.loop)
         self.reaper = Reaper(self.loop, lambda: self.launcher.is_spawning)
-        self.exchange = Exchange(self.loop, RouteTable([], ttl_s=config.store.ttl_s))
-        self.queue = MessageQueue(_queue_settings(config, self.state.queue), self.loop, self.exchange)
-        self.connector = create(_upstream_settings(config), self.loop)
-        services = Services(self.loop, self.launcher, self.reaper, self.exchange, config.device.id, self.state.data)
-        self.fleet = Fleet(services)
-        self.control = ControlSocket(config.paths.state, self.loop, commands(self))
-        self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
-        self.notifier = Notifier(
-            *(os.environ.get(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
+        exchange = Exchange(self.loop, RouteTable([], ttl_s=config.store.ttl_s))
+        services = Services(self.loop, self.launcher, self.reaper, exchange, config.device.id, self.state.data)
+        self.runtime = Runtime(
+            config=config,
+            ring=LogRing(),
+            fleet=Fleet(services),
+            exchange=exchange,
+            queue=MessageQueue(_queue_settings(config, self.state.queue), self.loop, exchange),
+            connector=create(_upstream_settings(config), self.loop),
         )
-        self.discovery: Discovery | None = None
-        self.plan = Plan((), (), ())
-        self.warnings: list[str] = []
-        self.started_s = time.monotonic()
+        self.control = ControlSocket(config.paths.state, self.loop, commands(self.runtime))
+        self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
+        self.notifier = Notifier(*(os.environ.get(name, "") for name in _NOTIFY_VARIABLES))
+        self._rescan_timer = ScheduledCall(0.0, None)
         self._is_stopping = False
 
     def run(self, routes: list[Route]) -> int:
@@ -99,7 +99,7 @@ class App:
             self._open(routes)
             self.loop.run()
         finally:
-            self.queue.close(_COMMIT_S)
+            self.runtime.queue.close(_COMMIT_S)
             self.control.close()
             self.launcher.close()
             self.loop.close()
@@ -111,55 +111,58 @@ class App:
         """Look at the modules directory and bring the instances in line with it."""
         if self._is_stopping:
             return
-        paths = self.config.paths
-        self.discovery = scan(paths.modules, bundled_modules_dir(), settle_s=_SETTLE_S, previous=self.discovery)
-        before = {str(error) for error in self.plan.rejected}
-        self.plan = plan(self.config, self.discovery)
-        for error in self.plan.rejected:
+        runtime = self.runtime
+        modules_dir = runtime.config.paths.modules
+        runtime.discovery = scan(modules_dir, bundled_modules_dir(), settle_s=_SETTLE_S, previous=runtime.discovery)
+        before = {str(error) for error in runtime.plan.rejected}
+        runtime.plan = plan(runtime.config, runtime.discovery)
+        for error in runtime.plan.rejected:
             if str(error) not in before:
                 log.error("%s", error)
-        if self.discovery.incomplete:
-            self.loop.call_later(_RESCAN_S, self.rescan)
-        self.fleet.apply(self.plan.instances)
+        runtime.fleet.apply(runtime.plan.instances)
+        self._rescan_timer.cancel()
+        if any(not entry.is_settled for entry in runtime.discovery.dropped_in.values()):
+            self._rescan_timer = self.loop.call_later(_RESCAN_S, self.rescan)
 
     # --- Start ---
 
     def _open(self, routes: list[Route]) -> None:
         self._open_log()
-        log.info("microedge %s on device %s: pid=%d", microedge.__version__, self.config.device.id, os.getpid())
+        log.info("microedge %s on device %s: pid=%d", microedge.__version__, self.runtime.config.device.id, os.getpid())
         bootstrap.set_process_name("microedge")
         bootstrap.become_subreaper()
-        os.makedirs(self.config.paths.modules, exist_ok=True)
+        os.makedirs(self.runtime.config.paths.modules, exist_ok=True)
         self.loop.open()
         self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)
         for signum in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(signum, self._stop)
         self.loop.on_signal(signal.SIGHUP, self.reload)
         self.launcher.open(self.reaper)
-        self.queue.open()
+        self.runtime.queue.open()
         self._use_routes(routes)
-        self.exchange.open(self.queue, self.connector)
+        self.runtime.exchange.open(self.runtime.queue, self.runtime.connector)
         self.control.open()
         self.watch.open()
         self.rescan()
-        self.notifier.send("READY=1", f"STATUS=microedge on {self.config.device.id}")
+        self.notifier.send("READY=1", f"STATUS=microedge on {self.runtime.config.device.id}")
         self._feed_watchdog()
 
     def _open_log(self) -> None:
         is_journal = "JOURNAL_STREAM" in os.environ
         root = logging.getLogger("microedge")
-        root.handlers[:] = [SupervisorLog(self.ring, is_journal=is_journal)]
+        root.handlers[:] = [SupervisorLog(self.runtime.ring, is_journal=is_journal)]
         root.setLevel(os.environ.get("MICROEDGE_LOG_LEVEL", "INFO").upper())
         root.propagate = False
 
     def _use_routes(self, routes: list[Route]) -> None:
-        self.warnings = []
-        if not self.config.has_routes:
-            self.warnings.append("no [routes]: every output goes INTO $upstream")
-        if self.connector is None and any(not route.sink.module for route in routes):
-            self.warnings.append("[upstream] type is none: what goes INTO $upstream ends here, counted as no_route")
-        ttl_s = self.config.store.ttl_s
-        self.exchange.routes = RouteTable(routes, ttl_s=ttl_s, has_upstream=self.connector is not None)
+        runtime = self.runtime
+        has_upstream = runtime.connector is not None
+        runtime.warnings = []
+        if not runtime.config.has_routes:
+            runtime.warnings.append("no [routes]: every output goes INTO $upstream")
+        if not has_upstream and any(not route.sink.module for route in routes):
+            runtime.warnings.append("[upstream] type is none: what goes INTO $upstream ends here, counted as no_route")
+        runtime.exchange.routes = RouteTable(routes, ttl_s=runtime.config.store.ttl_s, has_upstream=has_upstream)
 
     def _feed_watchdog(self) -> None:
         if self.notifier.watchdog_s:
@@ -172,18 +175,18 @@ class App:
         """Read the configuration again. A mistake in it changes nothing; what needs a restart says so."""
         self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            config = load(self.config.file)
+            config = load(self.runtime.config.file)
             routes = _routes(config)
         except (ConfigError, RouteSyntaxError) as error:
             log.error("configuration not reloaded, the running one stays: %s", error)
         else:
-            kept = {name: getattr(self.config, name) for name in _NOT_ON_RELOAD}
+            kept = {name: getattr(self.runtime.config, name) for name in _NOT_ON_RELOAD}
             late = [name for name in _NOT_ON_RELOAD if getattr(config, name) != kept[name]]
-            self.config = replace(config, **kept)
+            self.runtime.config = replace(config, **kept)
             self._use_routes(routes)
             if late:
-                self.warnings.append(f"changed, but used only after a restart of microedge: {', '.join(late)}")
-            log.info("configuration reloaded: %s", "; ".join(self.warnings) or "no warnings")
+                self.runtime.warnings.append(f"changed, but used only after a restart of microedge: {', '.join(late)}")
+            log.info("configuration reloaded: %s", "; ".join(self.runtime.warnings) or "no warnings")
             self.rescan()
         self.notifier.send("READY=1")
 
@@ -192,26 +195,26 @@ class App:
     def _stop(self) -> None:
         if self._is_stopping:
             log.warning("asked to stop again: modules are killed")
-            self.fleet.kill_all()
+            self.runtime.fleet.kill_all()
             return
         self._is_stopping = True
         log.info("stopping: modules first")
         self.notifier.send("STOPPING=1")
         self.watch.close()
-        self.fleet.when_changed(self._stop_when_down)
-        self.fleet.stop_all()
+        self.runtime.fleet.when_changed(self._stop_when_down)
+        self.runtime.fleet.stop_all()
         self._stop_when_down()
 
     def _stop_when_down(self) -> None:
-        if self.fleet.is_down:
+        if self.runtime.fleet.is_down:
             self.loop.call_soon(self._say_goodbye)
 
     def _say_goodbye(self) -> None:
         self.reaper.sweep()
-        if self.connector is None:
+        if self.runtime.connector is None:
             self.loop.stop()
         else:
-            self.connector.close(self.loop.stop, _GOODBYE_S)
+            self.runtime.connector.close(self.loop.stop, _GOODBYE_S)
 
 
 def _routes(config: Config) -> list[Route]:

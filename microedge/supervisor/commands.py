@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microedge.errors import MicroedgeError
 from microedge.message import Message
@@ -14,9 +14,7 @@ from microedge.supervisor.control import Command, Reply
 from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
 from microedge.supervisor.logs import Line, LogRing
-
-if TYPE_CHECKING:
-    from microedge.supervisor.app import App
+from microedge.supervisor.runtime import Runtime
 
 _DEFAULT_LINES = 100
 _SUPERVISOR = "supervisor"
@@ -26,26 +24,26 @@ class CommandError(MicroedgeError):
     """The command cannot be carried out; the text says why and what to do."""
 
 
-def commands(app: App) -> dict[str, Command]:
+def commands(runtime: Runtime) -> dict[str, Command]:
     """Return every command by name."""
     return {
-        "status": lambda request, reply: reply.result(_status(app, request)),
-        "list": lambda request, reply: reply.result(status.list_document(app)),
-        "queue": lambda request, reply: reply.result(app.queue.status()),
-        "start": lambda request, reply: _order(app, request, reply, _start),
-        "stop": lambda request, reply: _order(app, request, reply, _stop),
-        "restart": lambda request, reply: _order(app, request, reply, _restart),
-        "logs": lambda request, reply: _logs(app, request, reply),
-        "tail": lambda request, reply: _tail(app, request, reply),
-        "send": lambda request, reply: reply.result(_send(app, request)),
+        "status": lambda request, reply: reply.result(_status(runtime, request)),
+        "list": lambda request, reply: reply.result(status.list_document(runtime)),
+        "queue": lambda request, reply: reply.result(runtime.queue.status()),
+        "start": lambda request, reply: _order(runtime, request, reply, _start),
+        "stop": lambda request, reply: _order(runtime, request, reply, _stop),
+        "restart": lambda request, reply: _order(runtime, request, reply, _restart),
+        "logs": lambda request, reply: _logs(runtime, request, reply),
+        "tail": lambda request, reply: _tail(runtime, request, reply),
+        "send": lambda request, reply: reply.result(_send(runtime, request)),
     }
 
 
-def _status(app: App, request: Mapping[str, Any]) -> dict[str, Any]:
-    document = status.status_document(app)
+def _status(runtime: Runtime, request: Mapping[str, Any]) -> dict[str, Any]:
+    document = status.status_document(runtime)
     name = request.get("module")
     if name:
-        status.find(app, name)
+        status.find(runtime, name)
         document["modules"] = [module for module in document["modules"] if module["name"] == name]
     return document
 
@@ -75,8 +73,8 @@ def _restart(instance: Instance) -> _Arrived:
     return lambda one: one.state not in (State.STARTING, State.RESTARTING)
 
 
-def _order(app: App, request: Mapping[str, Any], reply: Reply, order: Callable[[Instance], _Arrived]) -> None:
-    instance = status.find(app, request["module"])
+def _order(runtime: Runtime, request: Mapping[str, Any], reply: Reply, order: Callable[[Instance], _Arrived]) -> None:
+    instance = status.find(runtime, request["module"])
     arrived = order(instance)
     forget: list[Callable[[], None]] = []
 
@@ -85,7 +83,7 @@ def _order(app: App, request: Mapping[str, Any], reply: Reply, order: Callable[[
             forget.pop()()
             reply.result({"module": instance.name, "state": instance.state.value, "reason": instance.reason})
 
-    forget.append(app.fleet.when_changed(look))
+    forget.append(runtime.fleet.when_changed(look))
     reply.on_close.append(lambda: forget.pop()() if forget else None)
     look()
 
@@ -93,9 +91,9 @@ def _order(app: App, request: Mapping[str, Any], reply: Reply, order: Callable[[
 # --- streams ---
 
 
-def _logs(app: App, request: Mapping[str, Any], reply: Reply) -> None:
+def _logs(runtime: Runtime, request: Mapping[str, Any], reply: Reply) -> None:
     name = request["module"]
-    ring: LogRing = app.ring if name == _SUPERVISOR else status.find(app, name).ring
+    ring: LogRing = runtime.ring if name == _SUPERVISOR else status.find(runtime, name).ring
     lines = [_line(line) for line in ring.tail(int(request.get("lines", _DEFAULT_LINES)))]
     if not request.get("follow"):
         reply.result({"lines": lines})
@@ -110,17 +108,17 @@ def _line(line: Line) -> dict[str, Any]:
     return {"time_ms": line.time_ms, "level": line.level, "text": line.text}
 
 
-def _tail(app: App, request: Mapping[str, Any], reply: Reply) -> None:
+def _tail(runtime: Runtime, request: Mapping[str, Any], reply: Reply) -> None:
     module, output = request.get("module"), request.get("output")
     if module:
-        status.find(app, module)
+        status.find(runtime, module)
 
     def show(message: Message) -> None:
         if module in (None, message.module) and output in (None, message.output):
             reply.event(_event(message))
 
     reply.begin_stream()
-    reply.on_close.append(app.exchange.listen(show))
+    reply.on_close.append(runtime.exchange.listen(show))
 
 
 def _event(message: Message) -> dict[str, Any]:
@@ -139,12 +137,12 @@ def _event(message: Message) -> dict[str, Any]:
     return event
 
 
-def _send(app: App, request: Mapping[str, Any]) -> dict[str, str]:
-    instance = status.find(app, request["module"])
+def _send(runtime: Runtime, request: Mapping[str, Any]) -> dict[str, str]:
+    instance = status.find(runtime, request["module"])
     inputs = instance.plan.image.inputs
     if request["input"] not in inputs:
         known = ", ".join(inputs) or "none"
         raise CommandError(f"module {instance.name} has no input {request['input']!r}; it has: {known}")
     body = json.dumps(request["body"], separators=(",", ":"), ensure_ascii=False).encode()
-    ttl_s = app.config.store.ttl_s
-    return {"message_id": app.exchange.send_to_input(instance.name, request["input"], body, ttl_s)}
+    ttl_s = runtime.config.store.ttl_s
+    return {"message_id": runtime.exchange.send_to_input(instance.name, request["input"], body, ttl_s)}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import microedge
 from microedge.errors import NotRunningError
 from microedge.supervisor import processes
 from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
-
-if TYPE_CHECKING:
-    from microedge.supervisor.app import App
+from microedge.supervisor.runtime import Runtime
 
 
 class UnknownModuleError(NotRunningError):
@@ -22,33 +20,33 @@ class UnknownModuleError(NotRunningError):
     exit_code = 1
 
 
-def status_document(app: App) -> dict[str, Any]:
+def status_document(runtime: Runtime) -> dict[str, Any]:
     """Return the whole status. Reads /proc for each module: some milliseconds for twenty of them."""
-    config = app.config
+    config = runtime.config
     return {
         "version": microedge.__version__,
         "device": config.device.id,
         "pid": os.getpid(),
-        "uptime_s": round(time.monotonic() - app.started_s, 1),
+        "uptime_s": round(time.monotonic() - runtime.started_s, 1),
         "config": config.file,
         "state_dir": config.paths.state,
         "modules_dir": config.paths.modules,
         "memory_bytes": processes.memory_bytes(os.getpid()),
         "isolation": "plain",
-        "upstream": upstream_status(app),
-        "queue": app.queue.status(),
-        "modules": [module_status(instance) for _, instance in sorted(app.fleet.instances.items())],
-        "rejected": [{"file": _place(error), "reason": error.reason} for error in app.plan.rejected],
-        "routes": _routes(app),
-        "dropped": dict(app.exchange.dropped),
-        "warnings": [*app.plan.warnings, *app.warnings],
+        "upstream": upstream_status(runtime),
+        "queue": runtime.queue.status(),
+        "modules": [module_status(instance) for _, instance in sorted(runtime.fleet.instances.items())],
+        "rejected": [{"file": _place(error), "reason": error.reason} for error in runtime.plan.rejected],
+        "routes": _routes(runtime),
+        "dropped": dict(runtime.exchange.dropped),
+        "warnings": [*runtime.plan.warnings, *runtime.warnings],
     }
 
 
-def upstream_status(app: App) -> dict[str, Any]:
-    if app.connector is None:
+def upstream_status(runtime: Runtime) -> dict[str, Any]:
+    if runtime.connector is None:
         return {"type": "none", "url": "", "state": "none", "reason": "", "in_flight": 0}
-    return app.connector.status()
+    return runtime.connector.status()
 
 
 def module_status(instance: Instance) -> dict[str, Any]:
@@ -78,11 +76,13 @@ def module_status(instance: Instance) -> dict[str, Any]:
     }
 
 
-def list_document(app: App) -> dict[str, Any]:
+def list_document(runtime: Runtime) -> dict[str, Any]:
     """Return instances, images and rejected directories."""
     images = []
-    for name, image in sorted(app.discovery.images.items() if app.discovery else []):
-        users = sorted(instance.name for instance in app.fleet.instances.values() if instance.plan.image.name == name)
+    for name, image in sorted(runtime.discovery.images.items() if runtime.discovery else []):
+        users = sorted(
+            instance.name for instance in runtime.fleet.instances.values() if instance.plan.image.name == name
+        )
         images.append(
             {
                 "name": name,
@@ -94,28 +94,28 @@ def list_document(app: App) -> dict[str, Any]:
                 "instances": users,
             }
         )
-    status = status_document(app)
+    status = status_document(runtime)
     return {"modules": status["modules"], "images": images, "rejected": status["rejected"]}
 
 
-def find(app: App, name: str) -> Instance:
+def find(runtime: Runtime, name: str) -> Instance:
     """Return the instance called `name`.
 
     Raises:
         UnknownModuleError: there is none; the text lists those that exist.
     """
-    instance = app.fleet.instances.get(name)
+    instance = runtime.fleet.instances.get(name)
     if instance is None:
-        known = ", ".join(sorted(app.fleet.instances)) or "none"
+        known = ", ".join(sorted(runtime.fleet.instances)) or "none"
         raise UnknownModuleError(f"no module is called {name!r}; known: {known}")
     return instance
 
 
-def _routes(app: App) -> list[dict[str, Any]]:
-    counts = app.exchange.routes.counts()
+def _routes(runtime: Runtime) -> list[dict[str, Any]]:
+    counts = runtime.exchange.routes.counts()
     return [
         {"name": route.name, "text": route.text, "priority": route.priority, "messages": counts[route.name]}
-        for route in app.exchange.routes.routes
+        for route in runtime.exchange.routes.routes
     ]
 
 
