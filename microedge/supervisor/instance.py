@@ -245,6 +245,7 @@ class Instance:
         code, signum = exit_of(status)
         process, session = self.process, self.session
         if process is not None and session is not None:
+            process.pid = 0  # reaped: the number may belong to somebody else now
             for data in process.rest():
                 self._received(data)
         uptime_s = time.monotonic() - self.started_s
