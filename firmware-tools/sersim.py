@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import binascii
 import contextlib
+import errno
 import json
 import math
 import os
@@ -73,11 +74,9 @@ class Noise:
         roll, rate = self._random.random, self._rate
         spoilt = bytearray()
         for byte in data:
-            for bit in range(8):
-                if roll() < rate:
-                    byte ^= 1 << bit
+            flips = sum(1 << bit for bit in range(8) if roll() < rate)
             if roll() >= rate / 10:
-                spoilt.append(byte)
+                spoilt.append(byte ^ flips)
             if roll() < rate / 10:
                 spoilt.append(self._random.randrange(256))
         return bytes(spoilt)
@@ -108,6 +107,8 @@ class SensorPty:
         """Make a new terminal and point the link at it. Raises OSError when the link cannot be made."""
         if self.is_plugged:
             return
+        if self.link and os.path.lexists(self.link) and not os.path.islink(self.link):
+            raise FileExistsError(errno.EEXIST, "exists and is no link", self.link)
         self._master, slave = os.openpty()
         try:
             tty.setraw(slave)
@@ -116,9 +117,16 @@ class SensorPty:
             os.close(slave)  # the settings stay as long as the master; the host must be the only one that has it open
         os.set_blocking(self._master, False)
         if self.link:
-            new = f"{self.link}.{os.getpid()}"
+            self._point_link()
+
+    def _point_link(self) -> None:
+        new = f"{self.link}.{os.getpid()}"
+        try:
             os.symlink(self._device, new)
-            os.replace(new, self.link)  # the link is never absent or half made
+            os.replace(new, self.link)  # one step: whoever looks sees the old device or the new one
+        except OSError:
+            self.unplug()
+            raise
 
     def unplug(self) -> None:
         """Hang up, as pulling the plug does; what the host has not read is lost. Harmless when unplugged."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BYTES = 1_024  # ten times what sensors print in a line; noise without an end of line costs no more
 EOLS = {"any": b"\n", "lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 
+_FRAGMENT, _TOO_LONG = "fragment", "too long"  # why bytes are skipped: their beginning was missed, or they are too many
+
 
 class LineFramer:
     """Frames are lines without their end; empty lines are skipped.
@@ -50,7 +52,7 @@ class LineFramer:
         self._delimiter = EOLS[eol]
         self._max_bytes = max_bytes
         self._rest = bytearray()
-        self._is_skipping = True  # up to the next end of line: the line's beginning was missed, or it is too long
+        self._skipping = _FRAGMENT  # up to the next end of line
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that `data` completes, in order. Never raises; keeps at most `max_bytes` and 2 bytes."""
@@ -63,9 +65,9 @@ class LineFramer:
             return []
         parts = (bytes(self._rest) + data if self._rest else data).split(delimiter)
         self._rest = bytearray(parts.pop())
-        if self._is_skipping and parts:
-            self.discarded_bytes += len(parts.pop(0))
-            self._is_skipping = False
+        if self._skipping and parts:
+            self._discard(len(parts.pop(0)))
+            self._skipping = ""
         self._trim_rest()
         lines = [part for part in parts if part]
         if lines and len(max(lines, key=len)) > self._max_bytes:
@@ -79,14 +81,19 @@ class LineFramer:
         """Forget an incomplete line. `is_synced`: the next byte is known to begin a line, so it is not skipped."""
         self.discarded_bytes += len(self._rest)
         self._rest.clear()
-        self._is_skipping = not is_synced
+        self._skipping = "" if is_synced else _FRAGMENT
 
     def _trim_rest(self) -> None:
         """Bound the incomplete line; a beginning delimiter at its end is kept, it may be completed later."""
         kept_bytes = len(self._delimiter) - 1
-        if not self._is_skipping and len(self._rest) > self._max_bytes + kept_bytes:
+        if not self._skipping and len(self._rest) > self._max_bytes + kept_bytes:
             self.too_long += 1
-            self._is_skipping = True
-        if self._is_skipping and len(self._rest) > kept_bytes:
-            self.discarded_bytes += len(self._rest) - kept_bytes
-            del self._rest[: len(self._rest) - kept_bytes]
+            self._skipping = _TOO_LONG
+        if self._skipping and len(self._rest) > kept_bytes:
+            surplus = len(self._rest) - kept_bytes
+            self._discard(surplus)
+            del self._rest[:surplus]
+
+    def _discard(self, count: int) -> None:
+        if self._skipping == _FRAGMENT:  # a line that is too long was counted as such
+            self.discarded_bytes += count

@@ -60,7 +60,8 @@ class Channel:
         """Take one step of the walk and return the value at `day_s` seconds after midnight."""
         self._wandered += self._walk * (2.0 * dice.roll() - 1.0) - _PULL * self._wandered
         wave = math.cos(2.0 * math.pi * (day_s / _DAY_S - _WARMEST))
-        return round(self._base + self._swing * wave + self._wandered, self._digits)
+        value: float = round(self._base + self._swing * wave + self._wandered, self._digits)
+        return value
 
 
 class Simulation:
