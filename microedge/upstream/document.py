@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from microedge.message import Message
 
 
+_LAST_MS = 253_402_300_799_999
+
+
 def iso8601(epoch_ms: int) -> str:
-    """Return a time as 2024-05-17T09:30:00.250Z: UTC, always 24 characters up to the year 9999."""
-    seconds, milliseconds = divmod(epoch_ms, 1000)
+    """Return a time as 2024-05-17T09:30:00.250Z: UTC, always 24 characters, so never beyond the year 9999."""
+    seconds, milliseconds = divmod(min(epoch_ms, _LAST_MS), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
 
 

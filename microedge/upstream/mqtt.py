@@ -97,6 +97,7 @@ class MqttConnector:
         """Wait for what is under way, publish offline and disconnect; see Connector.close."""
         self._done = done
         if self._session and self._state.name == CONNECTED:
+            self._held = []  # they stay with the queue
             self._set_timer(timeout_s, self._closed)
             self._session.say_goodbye(self._offline_is_known)
         else:
@@ -270,7 +271,8 @@ class MqttConnector:
     @property
     def _tick_s(self) -> float:
         # A ping may be a tick late; brokers wait one and a half keep-alive intervals.
-        quarter_s = (self._settings.keepalive_s or 4 * _MAX_TICK_S) / 4
+        keepalive_s = self._session.keepalive_s if self._session else 0
+        quarter_s = (keepalive_s or 4 * _MAX_TICK_S) / 4
         return max(_MIN_TICK_S, min(quarter_s, self._ack_limit_s / 2, _MAX_TICK_S))
 
     @property

@@ -44,6 +44,8 @@ NAMES = {
     0x9F: "connection rate exceeded",
 }
 
+QOS_NOT_SUPPORTED = 0x9B
+
 # An acknowledgement that says no for ever. All other failures pass: the message is kept and sent again later.
 REFUSALS = {0x87: REJECTED, 0x90: REJECTED, 0x95: OVERSIZE, 0x99: REJECTED}
 
@@ -66,7 +68,7 @@ def refused_connect(code: int, settings: UpstreamSettings) -> str:
         0x85: f"client_id = {settings.mqtt_client_id!r} is not accepted; set another client_id",
         0x86: "check username and password",
         0x87: _not_authorised(settings),
-        0x9B: "the broker takes no QoS 1",
+        QOS_NOT_SUPPORTED: "the broker takes no QoS 1, without which nothing is sure to arrive",
         0x9A: "the broker keeps no retained messages, which the status topic needs",
     }
     return _with_hint(f"the broker refused the connection: {code_name(code)}", hints.get(code, ""))
@@ -80,8 +82,16 @@ def broker_closed(code: int, settings: UpstreamSettings) -> str:
     return _with_hint(f"the broker closed the connection: {code_name(code)}", hint)
 
 
+def closed_silently(settings: UpstreamSettings) -> str:
+    """Say what it may mean that the broker closes without DISCONNECT; Mosquitto 2.0 does on a session take-over."""
+    name = settings.mqtt_client_id
+    return f"{_where(settings)} closed the connection: it restarts, or another client uses client_id = {name!r}"
+
+
 def closed_early(first_bytes: bytes, settings: UpstreamSettings) -> str:
     """Say what to do when the connection ends before the broker has answered CONNECT."""
+    if first_bytes == b"\x20\x02\x00\x01":  # CONNACK of 3.1.1 with code 1, which paho swallows
+        return refused_connect(0x84, settings)
     if first_bytes[:2] == b"\x15\x03":  # a TLS alert
         return f"{_where(settings)} answers with TLS: write mqtts:// in the url"
     if first_bytes[:4] == b"HTTP":

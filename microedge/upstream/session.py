@@ -69,6 +69,11 @@ class Session:
         self._on_farewell: Callable[[], None] | None = None
         self._farewell_id = 0
 
+    @property
+    def keepalive_s(self) -> int:
+        """What the broker asked for, or else what the settings say; 0 for none."""
+        return self._client.keepalive
+
     def start(self) -> None:
         """Send CONNECT; session_open or session_over follows, unless the broker keeps silent."""
         self._reactor.add_reader(self._fd, self._on_readable)
@@ -152,10 +157,12 @@ class Session:
 
     def _on_connect(self, _client: Client, _userdata: object, _flags: ConnectFlags, *answer: Any) -> None:
         code, properties = answer
-        if code.value >= 0x80:
-            self._over(reasons.refused_connect(code.value, self._settings), False)
+        number = code.value if getattr(properties, "MaximumQoS", 1) >= 1 else reasons.QOS_NOT_SUPPORTED
+        if number >= 0x80:
+            self._over(reasons.refused_connect(number, self._settings), False)
             return
         self._is_accepted = True
+        self._client.obey_keepalive(properties)
         self._publish_status("online")
         window = min(getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM), MAX_WINDOW)
         self._events.session_open(window, getattr(properties, "MaximumPacketSize", _PACKET_MAXIMUM))
@@ -182,7 +189,7 @@ class Session:
 
     def _ended(self) -> None:
         if self._is_accepted:
-            self._over(f"{self._settings.host}:{self._settings.port} closed the connection", True)
+            self._over(reasons.closed_silently(self._settings), True)
         else:
             self._over(reasons.closed_early(self._link.first_bytes, self._settings), False)
 
@@ -220,7 +227,7 @@ def status_payload(status: str, settings: UpstreamSettings) -> bytes:
     return json.dumps(document).encode()
 
 
-def _client(link: Link, settings: UpstreamSettings) -> Client:
+def _client(link: Link, settings: UpstreamSettings) -> _LinkedClient:
     is_v5 = settings.protocol == 5
     client = _LinkedClient(
         CallbackAPIVersion.VERSION2,
@@ -250,6 +257,10 @@ class _LinkedClient(Client):
 
     def _create_socket(self) -> SocketLike:
         return self.link
+
+    def obey_keepalive(self, connack: object) -> None:
+        """Take over the broker's own keep-alive interval, as MQTT 5 demands; paho does so by itself since 2.2."""
+        self._keepalive = getattr(connack, "ServerKeepAlive", self._keepalive)
 
 
 def _nothing(*_: object) -> None:

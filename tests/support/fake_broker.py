@@ -1,0 +1,117 @@
+"""A broker made of a listening socket and a thread, for what a real one does rarely: refuse, hang, close, lie."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+
+ACCEPT = b"\x20\x03\x00\x00\x00"  # CONNACK of MQTT 5 without properties
+CLOSE = -1
+
+
+def connack(code: int = 0, properties: bytes = b"") -> bytes:
+    """Return a CONNACK of MQTT 5 with encoded properties."""
+    return bytes((0x20, 3 + len(properties), 0, code, len(properties))) + properties
+
+
+class FakeBroker:
+    """Answers CONNECT with `answer` (nothing if empty) and every PUBLISH with what `judge(body)` says.
+
+    `judge` returns the reason code of the PUBACK, CLOSE to close the connection, or None to say nothing. The status
+    topic is always acknowledged. `first` is sent as soon as somebody connects.
+    """
+
+    def __init__(
+        self,
+        answer: bytes = ACCEPT,
+        judge: Callable[[bytes], int | None] = lambda body: 0,
+        *,
+        first: bytes = b"",
+        hangs_up: bool = False,
+        answers_pings: bool = True,
+    ) -> None:
+        self.answer, self.judge, self.first, self.hangs_up = answer, judge, first, hangs_up
+        self.answers_pings = answers_pings
+        self.connects = self.pings = 0
+        self.bodies: list[bytes] = []
+        self.statuses: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, name="fake-broker")]
+
+    def __enter__(self) -> FakeBroker:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in (self._listener, *self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def send_to_all(self, data: bytes) -> None:
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.sendall(data)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), name="fake-broker")
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, EOFError), connection, connection.makefile("rb") as stream:
+            connection.sendall(self.first)
+            if self.hangs_up:
+                return
+            while True:
+                kind, packet = _read_packet(stream)
+                if kind == 1:
+                    self.connects += 1
+                    connection.sendall(self.answer)
+                elif kind == 3:
+                    self._published(connection, packet)
+                elif kind == 12:
+                    self.pings += 1
+                    connection.sendall(b"\xd0\x00" if self.answers_pings else b"")
+                elif kind == 14:
+                    return
+
+    def _published(self, connection: socket.socket, packet: bytes) -> None:
+        topic_end = 2 + int.from_bytes(packet[:2], "big")
+        packet_id = packet[topic_end : topic_end + 2]
+        if packet[2:topic_end].endswith(b"/status"):
+            self.statuses.append(packet)
+            connection.sendall(b"\x40\x02" + packet_id)
+            return
+        self.bodies.append(packet[topic_end + 2 :])
+        code = self.judge(packet)
+        if code == CLOSE:
+            raise EOFError
+        if code is not None:
+            connection.sendall(b"\x40\x03" + packet_id + bytes((code,)) if code else b"\x40\x02" + packet_id)
+
+
+def _read_packet(stream) -> tuple[int, bytes]:  # type: ignore[no-untyped-def]
+    first = stream.read(1)
+    length = shift = 0
+    while first:
+        byte = stream.read(1)
+        if not byte:
+            break
+        length |= (byte[0] & 127) << shift
+        shift += 7
+        if byte[0] < 128:
+            return first[0] >> 4, stream.read(length)
+    raise EOFError
