@@ -9,15 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from typing import IO
 
 from microedge.cli.lines import LineBuffer
 
-_KEPT_LINES = 20  # of what it printed: enough for a traceback's end
 _PR_SET_PDEATHSIG = 1
 _CLOSE_TIMEOUT_S = 5.0
-_LAST_READS = 64  # of 64 KiB; bounded, because a process of its own making may hold the pipe open
 
 
 class Child:
@@ -27,7 +24,6 @@ class Child:
         self._command = [sys.executable, "-m", "microedge", "--config", config_file, "run"]
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: LineBuffer | None = None
-        self.last_lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
 
     def open(self) -> None:
         """Start it. Its standard output and error become `output`."""
@@ -60,10 +56,8 @@ class Child:
         return self._lines is None or self._lines.is_at_end
 
     def read_lines(self) -> list[bytes]:
-        """Return the lines it has printed since the last call, and keep the last of them."""
-        lines = self._lines.read_lines() if self._lines is not None else []
-        self.last_lines.extend(lines)
-        return lines
+        """Return the lines it has printed since the last call."""
+        return self._lines.read_lines() if self._lines is not None else []
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -83,14 +77,9 @@ class Child:
         return self._process.returncode or 0
 
     def wait(self) -> int:
-        """Return the exit code of a child that has ended, and keep the last lines it printed."""
+        """Return the exit code of a child that has ended; negative for a signal. What it printed can still be read."""
         assert self._process is not None, "open() first"
-        code = self._process.wait()
-        for _ in range(_LAST_READS):
-            if self.is_at_end:
-                break
-            self.read_lines()
-        return code
+        return self._process.wait()
 
     def kill(self) -> None:
         """End it at once."""

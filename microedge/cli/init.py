@@ -55,6 +55,7 @@ _TEMPLATE = """\
 
 [modules.sensor]                   # no hardware needed: invented readings
 image = "simulated_sensor"
+desired = {{ interval_s = 1 }}        # seconds between two readings
 
 [modules.system]                   # this device's own processor, memory, temperature, disk
 image = "system_metrics"

@@ -34,6 +34,7 @@ STOP_TIMEOUT_S = 30.0  # modules get stop_timeout_s (10 by default), then the qu
 TERMINAL_STATUS_S, PLAIN_STATUS_S = 2.0, 15.0
 MAX_LINES_PER_S = 10  # what a person can follow
 _TICK_S = 0.25
+_LAST_READS = 64  # of 64 KiB; bounded, because a process of the supervisor's own may hold its output open
 
 
 def run_live(config_file: str, *, intro: str = "") -> int:
@@ -42,20 +43,16 @@ def run_live(config_file: str, *, intro: str = "") -> int:
     `intro` is printed before anything else. A supervisor that already runs is shown and left running. Blocks.
 
     Raises:
-        CommandError: the supervisor ended by itself or did not start; what it said last is in the message.
+        CommandError: the supervisor ended by itself or did not start; what it said has been printed.
         ConfigError: the configuration is wrong.
     """
     load(config_file)  # a mistake in it is this command's answer, not the child's
     client = ControlClient(socket_path(config_file))
     screen = Screen(sys.stdout, look_of(sys.stdout))
-    for line in (intro, _introduction(config_file)):
-        if line:
-            screen.print(line.rstrip("\n"))
-    if _answers(client):
-        screen.print("it already runs: showing that one; Ctrl-C leaves it running\n")
-        child = None
-    else:
-        child = Child(config_file)
+    child = None if _answers(client) else Child(config_file)
+    if intro:
+        screen.print(intro.rstrip("\n"))
+    screen.print(_introduction(config_file, is_running=child is None))
     with _ending_like_ctrl_c():
         return _Live(client, screen, child).run()
 
@@ -76,11 +73,11 @@ class _Live:
             self._open()
             while self._is_going_on():
                 self._step()
+            return self._ended()
         except KeyboardInterrupt:
             return self._stop()
         finally:
             self._close()
-        return self._ended()
 
     def _open(self) -> None:
         if self._child is not None:
@@ -164,15 +161,15 @@ class _Live:
             self._screen.print("the supervisor has stopped")
             return OK
         code = self._child.wait()
+        for _ in range(_LAST_READS):
+            if not self._child.is_at_end:
+                self._read_child()
         if code == 0:
             self._screen.print("the supervisor has stopped")
             return OK
-        last = "\n".join(f"  {clean(line, 1000)}" for line in self._child.last_lines)
-        raise CommandError(
-            f"the supervisor ended by itself with exit code {code}; it said last:\n{last or '  (nothing)'}",
-            "look at this device: microedge check",
-            code if 0 < code < 256 else FAILED,
-        )
+        how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
+        advice = "what it said last is above; look at this device: microedge check"
+        raise CommandError(f"the supervisor ended by itself {how}", advice, code if code > 0 else FAILED)
 
     def _close(self) -> None:
         self._selector.close()
@@ -210,7 +207,7 @@ class RateLimit:
         return hidden
 
 
-def _introduction(config_file: str) -> str:
+def _introduction(config_file: str, *, is_running: bool) -> str:
     is_here = os.path.abspath(config_file) == os.path.abspath(FILE_NAME)
     option = "" if is_here else f" --config {config_file}"
     return (
@@ -219,7 +216,7 @@ def _introduction(config_file: str) -> str:
         f"  microedge{option} status            what runs, what waits and why\n"
         f"  microedge{option} logs NAME -f      what a module says\n"
         f"  microedge{option} tail NAME         the messages of one module\n"
-        "Ctrl-C stops it.\n"
+        f"{'It was running already: Ctrl-C leaves it running.' if is_running else 'Ctrl-C stops it.'}\n"
     )
 
 

@@ -27,8 +27,12 @@ def show(args: Namespace) -> int:
         MicroedgeError: no supervisor answers, or it knows no such module.
     """
     look = look_of(sys.stdout)
+    shown = 0
     for line in _lines(args):
         say(json.dumps(line, ensure_ascii=False) if args.json else render_line(line, look))
+        shown += 1
+    if not shown:
+        print(f"{clean(args.name)} has said nothing", file=sys.stderr)
     return OK
 
 

@@ -53,6 +53,10 @@ def _facts(module: dict[str, Any]) -> list[tuple[str, str]]:
     sent, waiting = module.get("sent") or 0, module.get("unacknowledged") or 0
     facts.append(("sent", f"{count(sent, 'message')}, {waiting:,} of them not yet acknowledged"))
     facts.append(("received", count(module.get("received") or 0, "message")))
+    withheld = module.get("permissions_withheld") or []
+    if withheld:
+        asked = ", ".join(clean(permission) for permission in withheld)
+        facts.append(("not permitted", f"{asked}: grant it under [modules.{clean(module.get('name'))}.permissions]"))
     return facts
 
 

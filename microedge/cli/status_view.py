@@ -32,7 +32,7 @@ _UPSTREAM_WORDS = {
 _DROP_WORDS = {
     "ttl": "older than their time to live",
     "evicted": "to stay within the size cap",
-    "no_route": "taken by no route",
+    "no_route": "with nowhere to go: no route, or no upstream",
     "disk_full": "because the disk is full",
     "poison": "set aside because the broker closes the connection on them",
     "oversize": "too large for the upstream",
@@ -104,7 +104,7 @@ def upstream_words(upstream: dict[str, Any]) -> str:
     """Return one sentence about the upstream."""
     state, kind = clean(upstream.get("state", "none")), clean(upstream.get("type", "none"))
     if kind == "none" or state == "none":
-        return "none: messages stay on this device (set [upstream] in the configuration)"
+        return "none: what is meant for it ends here (set [upstream] in the configuration)"
     url, since = clean(upstream.get("url", "")), duration(upstream.get("since_s") or 0)
     counts = [f"{upstream.get('delivered') or 0:,} delivered"]
     if upstream.get("in_flight"):

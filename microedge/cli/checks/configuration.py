@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from microedge.cli.checks.outcome import FAILED, OK, WARNING, Outcome, Surroundings
 from microedge.cli.units import count
 
@@ -11,7 +13,7 @@ NAME = "configuration"
 def find(around: Surroundings) -> list[Outcome]:
     """One outcome for the file, and a warning for each remark that loading it made."""
     if around.config is None:
-        return [Outcome(NAME, FAILED, around.error, f"edit {around.file}" if around.file else "microedge init")]
+        return [Outcome(NAME, FAILED, around.error, f"edit {around.file}" if os.path.exists(around.file) else "")]
     config = around.config
     counts = f"{count(len(config.modules), 'module')}, {count(len(config.routes), 'route')}"
     outcomes = [Outcome(NAME, OK, f"{config.file}: {counts}")]

@@ -23,7 +23,7 @@ def find(around: Surroundings) -> list[Outcome]:
     if upstream.type == FILE:
         return [_file(upstream.path)]
     if upstream.type != MQTT:
-        return [Outcome(NAME, OK, "none: messages stay on this device")]
+        return [Outcome(NAME, OK, "none: what goes INTO $upstream ends on this device")]
     if around.is_offline:
         return [Outcome(NAME, SKIPPED, f"{upstream.url} (--offline)")]
     return [reach(upstream)]

@@ -80,7 +80,10 @@ def test_an_incomplete_document_is_still_shown():
 @pytest.mark.parametrize(
     ("upstream", "words"),
     [
-        ({"type": "none", "state": "none"}, "none: messages stay on this device (set [upstream] in the configuration)"),
+        (
+            {"type": "none", "state": "none"},
+            "none: what is meant for it ends here (set [upstream] in the configuration)",
+        ),
         (
             {"type": "mqtt", "url": "mqtt://b:1883", "state": "connecting", "since_s": 2.0},
             "connecting to mqtt://b:1883 for 2.0 s; 0 delivered",
