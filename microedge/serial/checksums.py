@@ -15,8 +15,8 @@ from microedge.serial.errors import CHECK, DecodeError
 
 CHECKS = ("none", "crc32", "nmea", "auto")
 
-_CRC32_CHARS = 8
-_SUFFIX = re.compile(rb"\*[0-9A-Fa-f]{8}\Z")
+_SUFFIX_BYTES = 9
+_SUFFIX = re.compile(rb"\*[0-9A-Fa-f]{8}")
 _NMEA = re.compile(rb"[$!]([^$!*]*)\*([0-9A-Fa-f]{2})")
 
 
@@ -59,11 +59,12 @@ def strip_crc32(line: bytes) -> bytes:
     Raises:
         DecodeError: there is no `*` and 8 hex digits at the end, or they do not fit the line.
     """
-    payload, star, digits = line[: -_CRC32_CHARS - 1], line[-_CRC32_CHARS - 1 : -_CRC32_CHARS], line[-_CRC32_CHARS:]
-    if star != b"*" or not _SUFFIX.match(star + digits):
-        raise DecodeError(CHECK, "no checksum: expected * and 8 hex digits at the end of the line")
-    if int(digits, 16) != _crc32(payload):
-        raise DecodeError(CHECK, f"CRC-32 is {digits.decode()}: expected {_crc32(payload):08X}")
+    payload, suffix = line[:-_SUFFIX_BYTES], line[-_SUFFIX_BYTES:]
+    expected = b"*%08X" % _crc32(payload)
+    if suffix.upper() != expected:
+        if not _SUFFIX.fullmatch(suffix):
+            raise DecodeError(CHECK, "no checksum: expected * and 8 hex digits at the end of the line")
+        raise DecodeError(CHECK, f"CRC-32 is {suffix[1:].decode()}: expected {expected[1:].decode()}")
     return payload
 
 
@@ -106,7 +107,7 @@ class LineCheck:
             return line
         if self._kind == "nmea":
             return strip_nmea(line)
-        if not self._is_required and not _SUFFIX.search(line, max(0, len(line) - _CRC32_CHARS - 1)):
+        if not self._is_required and not _SUFFIX.fullmatch(line[-_SUFFIX_BYTES:]):
             return line
         payload = strip_crc32(line)
         self._is_required = True

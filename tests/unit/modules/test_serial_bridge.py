@@ -158,3 +158,9 @@ def test_the_largest_line_fits_into_a_message_however_it_is_escaped() -> None:
     line = b"\t" * Settings({**PORT, "max_line_bytes": 32_768}).max_line_bytes
 
     assert len(json.dumps({"text": line.decode()}).encode()) < 262_144
+
+
+def test_the_readme_describes_every_key() -> None:
+    readme = (ROOT / "modules/serial_bridge/README.md").read_text()
+
+    assert [key for key in vars(Settings(PORT)) if f"`{key}`" not in readme] == []
