@@ -11,6 +11,7 @@ import contextlib
 import os
 import selectors
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -32,8 +33,9 @@ from microedge.errors import MicroedgeError, NotRunningError
 START_TIMEOUT_S = 30.0  # a Pi Zero with a cold card needs seconds; a supervisor that is silent for longer is stuck
 STOP_TIMEOUT_S = 30.0  # modules get stop_timeout_s (10 by default), then the queue is committed
 TERMINAL_STATUS_S, PLAIN_STATUS_S = 2.0, 15.0
+FIRST_STATUS_S = 1.0  # by then the modules are running; before, the table would only say that they are starting
 MAX_LINES_PER_S = 10  # what a person can follow
-_TICK_S = 0.25
+_TICK_S, _START_TICK_S = 0.25, 0.02
 _LAST_READS = 64  # of 64 KiB; bounded, because a process of the supervisor's own may hold its output open
 
 
@@ -83,19 +85,24 @@ class _Live:
         if self._child is not None:
             self._child.open()
             self._selector.register(self._child.output, selectors.EVENT_READ, self._read_child)
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while self._is_going_on():
-            with contextlib.suppress(NotRunningError):
-                stream = self._client.open_stream("tail")
-                break
-            if time.monotonic() > deadline_s:
-                raise CommandError(f"the supervisor does not answer after {START_TIMEOUT_S:.0f} s", "microedge check")
-            self._select(0.02)
-        else:
+        stream = self._connect()
+        if stream is None:
             return
+        self._next_status_s = time.monotonic() + FIRST_STATUS_S
         stream.setblocking(False)
         self._messages = LineBuffer(stream.fileno(), stream)
         self._selector.register(stream, selectors.EVENT_READ, self._read_messages)
+
+    def _connect(self) -> socket.socket | None:
+        """Return the stream of messages as soon as the supervisor takes commands; None when it has ended."""
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while self._is_going_on():
+            with contextlib.suppress(NotRunningError):
+                return self._client.open_stream("tail")
+            if time.monotonic() > deadline_s:
+                raise CommandError(f"the supervisor does not answer after {START_TIMEOUT_S:.0f} s", "microedge check")
+            self._select(_START_TICK_S)
+        return None
 
     def _is_going_on(self) -> bool:
         if self._child is not None:
@@ -107,7 +114,7 @@ class _Live:
         now_s = time.monotonic()
         hidden = self._limit.take_hidden(now_s)
         if hidden:
-            self._screen.print(f"  ... and {hidden:,} more in the last second")
+            self._screen.print(f"  ... and {hidden:,} more")
         if now_s >= self._next_status_s:
             self._next_status_s = now_s + self._status_interval_s
             self._show_status()

@@ -151,7 +151,8 @@ class FakeSupervisor:
         self.hold_streams = False
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread = threading.Thread(target=self._serve)
+        self._answering: list[threading.Thread] = []
 
     def __enter__(self) -> FakeSupervisor:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -167,7 +168,8 @@ class FakeSupervisor:
     def __exit__(self, *_error: object) -> None:
         self._closing.set()
         self._server.shutdown(socket.SHUT_RDWR)  # wakes the accept
-        self._thread.join(5)
+        for thread in (self._thread, *self._answering):
+            thread.join(5)
         self._server.close()
         if os.path.exists(self.path):
             os.unlink(self.path)
@@ -178,14 +180,17 @@ class FakeSupervisor:
                 connection, _ = self._server.accept()
             except OSError:
                 return
-            with connection:
-                self._answer(connection)
+            answering = threading.Thread(target=self._answer, args=(connection,))
+            self._answering.append(answering)
+            answering.start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection.makefile("rb") as reader:
+        with connection, connection.makefile("rb") as reader:
             line = reader.readline()
-        if not line:
-            return
+            if line:
+                self._answer_line(connection, line)
+
+    def _answer_line(self, connection: socket.socket, line: bytes) -> None:
         request = json.loads(line)
         self.requests.append(request)
         command = request["command"]
