@@ -94,6 +94,7 @@ class App:
         Raises:
             MicroedgeError: the state directory or the queue cannot be used.
         """
+        os.umask(0o077)  # what waits in the queue is nobody else's business
         self.state.open()
         try:
             self._open(routes)
@@ -158,8 +159,6 @@ class App:
         runtime = self.runtime
         has_upstream = runtime.connector is not None
         runtime.warnings = []
-        if not runtime.config.has_routes:
-            runtime.warnings.append("no [routes]: every output goes INTO $upstream")
         if not has_upstream and any(not route.sink.module for route in routes):
             runtime.warnings.append("[upstream] type is none: what goes INTO $upstream ends here, counted as no_route")
         runtime.exchange.routes = RouteTable(routes, ttl_s=runtime.config.store.ttl_s, has_upstream=has_upstream)

@@ -195,3 +195,6 @@ class ControlSocket:
             reply.error(error)
         except (KeyError, TypeError, ValueError) as error:
             reply.error(f"{request['command']}: bad argument: {printable(error)}")
+        except Exception as error:  # the boundary of a command: a fault in one must not end the supervisor
+            log.exception("command %s failed; this is a bug of microedge", request["command"])
+            reply.error(f"{request['command']} failed: {printable(error)}", "see: microedge logs supervisor")

@@ -77,12 +77,13 @@ class Fleet:
         self._services.launcher.preload(plan.image.preload)
 
     def _update(self, instance: Instance, plan: InstancePlan) -> None:
+        was_leaving = plan.name in self._leaving
         self._leaving.discard(plan.name)
-        if plan == instance.plan:
-            if instance.state is State.STOPPED and not instance.is_stopped_by_hand and not instance.reason:
-                instance.start()
+        if plan == instance.plan and not was_leaving:
             return
         log.info("module %s: its files or its configuration changed", plan.name)
+        if plan.autostart and not instance.plan.autostart:
+            instance.is_stopped_by_hand = False
         instance.replace(plan, _desired(plan))
         if not instance.is_stopped_by_hand:
             instance.restart()

@@ -6,6 +6,7 @@ so reading stops when the module has used up its budget. The pipe fills, and the
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -173,9 +174,14 @@ class SupervisorLog(logging.Handler):
         for line in text.split("\n"):
             self._ring.append(Line(int(record.created * 1000), level, printable(line, LINE_BYTES)))
         if self._is_journal:
-            sys.stderr.write(f"<{level}>{text}\n")
+            self._print(f"<{level}>{text}\n")
         else:
             clock = time.strftime("%H:%M:%S", time.localtime(record.created))
             mark = "" if level >= INFO else f"{record.levelname.lower()}: "
-            sys.stderr.write(f"{clock} {mark}{text}\n")
-        sys.stderr.flush()
+            self._print(f"{clock} {mark}{text}\n")
+
+    @staticmethod
+    def _print(text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # whoever read stderr is gone; the ring still has the line
+            sys.stderr.write(text)
+            sys.stderr.flush()
