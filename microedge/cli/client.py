@@ -18,6 +18,16 @@ MAX_LINE_BYTES = 16 << 20  # a message of 256 KiB in base64, or a status of thou
 _MAX_PATH_BYTES = 107  # sun_path without its closing zero
 
 
+class ConnectionLostError(CommandError):
+    """The supervisor closed the connection instead of answering."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the supervisor at {printable(path)} closed the connection without an answer",
+            "it may just be stopping; see: microedge status",
+        )
+
+
 class ControlClient:
     """Talks to the supervisor behind `path`. Holds no connection between requests."""
 
@@ -152,7 +162,7 @@ class _Connection:
         try:
             self.socket.sendall(json.dumps(request, ensure_ascii=False).encode() + b"\n")
         except OSError as error:  # not left as BrokenPipeError, which means the reader of our output
-            raise _no_answer(self._path, self.socket) from error
+            raise _no_answer(self._path, self.socket, error) from error
 
     def wait_for_ever(self) -> None:
         self.socket.settimeout(None)
@@ -166,7 +176,7 @@ class _Connection:
         except ConnectionResetError:
             return b""
         except OSError as error:
-            raise _no_answer(self._path, self.socket) from error
+            raise _no_answer(self._path, self.socket, error) from error
         if len(line) > MAX_LINE_BYTES:
             raise CommandError(f"the supervisor's answer exceeds {MAX_LINE_BYTES} bytes", _VERSIONS)
         return line
@@ -181,11 +191,13 @@ class _Connection:
                     break
                 line += byte
         except OSError as error:
-            raise _no_answer(self._path, self.socket) from error
+            raise _no_answer(self._path, self.socket, error) from error
         return bytes(line)
 
 
-def _no_answer(path: str, connected: socket.socket) -> CommandError:
+def _no_answer(path: str, connected: socket.socket, error: OSError) -> CommandError:
+    if not isinstance(error, socket.timeout):
+        return ConnectionLostError(path)
     waited_s = connected.gettimeout() or 0.0
     return CommandError(
         f"the supervisor at {printable(path)} did not answer within {waited_s:.0f} s",
@@ -195,10 +207,7 @@ def _no_answer(path: str, connected: socket.socket) -> CommandError:
 
 def _decode(line: bytes, path: str) -> dict[str, Any]:
     if not line:
-        raise CommandError(
-            f"the supervisor at {printable(path)} closed the connection without an answer",
-            "it may just be stopping; see: microedge status",
-        )
+        raise ConnectionLostError(path)
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:

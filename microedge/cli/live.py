@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from microedge.cli.child import Child
-from microedge.cli.client import ControlClient, event_of
+from microedge.cli.client import ConnectionLostError, ControlClient, event_of
 from microedge.cli.failure import FAILED, OK, CommandError
 from microedge.cli.lines import LineBuffer
 from microedge.cli.screen import Screen
@@ -97,7 +97,7 @@ class _Live:
         """Return the stream of messages as soon as the supervisor takes commands; None when it has ended."""
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while self._is_going_on():
-            with contextlib.suppress(NotRunningError):
+            with contextlib.suppress(NotRunningError, ConnectionLostError):
                 return self._client.open_stream("tail")
             if time.monotonic() > deadline_s:
                 raise CommandError(f"the supervisor does not answer after {START_TIMEOUT_S:.0f} s", "microedge check")

@@ -99,7 +99,7 @@ def test_it_shows_messages_and_the_status_until_ctrl_c(home):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_it_leaves_no_supervisor_behind(home, number):
     with live(home) as run:
-        run.wait_for("sensor/readings")
+        run.wait_for(r"sensor/readings \{")
         children = psutil.Process(run.process.pid).children(recursive=True)
         run.process.send_signal(number)
         run.end()
@@ -110,7 +110,7 @@ def test_it_leaves_no_supervisor_behind(home, number):
 
 def test_killed_itself_it_leaves_no_supervisor_behind(home):
     with live(home) as run:
-        run.wait_for("sensor/readings")
+        run.wait_for(r"sensor/readings \{")
         children = psutil.Process(run.process.pid).children(recursive=True)
         run.process.kill()
         run.end()
@@ -141,7 +141,7 @@ def test_a_supervisor_that_cannot_start_says_why(home):
 
 def test_a_supervisor_that_is_killed_is_noticed(home):
     with live(home) as run:
-        run.wait_for("sensor/readings")
+        run.wait_for(r"sensor/readings \{")
         (supervisor,) = psutil.Process(run.process.pid).children()
         supervisor.kill()
 
