@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
-_CHUNK_BYTES = 65_536  # a few thousand PUBACKs; a TLS record holds at most 16 KiB
+_CHUNK_BYTES = 16_384  # four thousand PUBACKs; also what a TLS record holds at most
+_MAX_CHUNKS = 1_024  # per turn of the loop, however fast the other side sends
 _SEND_BYTES = 262_144  # what one send is offered; the kernel takes what fits
 
 
@@ -24,6 +25,7 @@ class Link:
     def __init__(self, connection: socket.socket) -> None:
         """Takes over `connection`, which is connected and does not block."""
         self._socket = connection
+        self._is_tls = isinstance(connection, ssl.SSLSocket)
         self._splitter = PacketSplitter()
         self._inbox = bytearray()
         self._outbox = bytearray()
@@ -75,21 +77,25 @@ class Link:
             OSError: the connection is broken.
             ValueError: the other side does not speak MQTT.
         """
-        acks: list[tuple[int, int]] = []
-        while True:
+        chunks: list[bytes] = []
+        is_open = True
+        while is_open and len(chunks) < _MAX_CHUNKS:
             try:
                 chunk = self._socket.recv(_CHUNK_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return acks
-            if not chunk:
-                return acks or None  # the end is seen again by the next read
-            if len(self.first_bytes) < 4:
-                self.first_bytes += chunk[:4]
-            more, others = self._splitter.feed(chunk)
-            acks += more
-            self._inbox += others
-            if len(chunk) < _CHUNK_BYTES and not self._is_pending():
-                return acks
+                break
+            is_open = bool(chunk)
+            chunks.append(chunk)
+            if len(chunk) < _CHUNK_BYTES and not self._is_tls:
+                break  # all there was; TLS gives one record at a time, often one PUBACK, and hides what it holds
+        if not is_open and len(chunks) == 1:
+            return None
+        data = b"".join(chunks)
+        if len(self.first_bytes) < 4:
+            self.first_bytes += data[:4]
+        acks, others = self._splitter.feed(data)
+        self._inbox += others
+        return acks
 
     def flush(self) -> bool:
         """Send as much as the socket takes; return True when nothing is left.
@@ -105,7 +111,3 @@ class Link:
                 return False
             del self._outbox[:sent]
         return True
-
-    def _is_pending(self) -> bool:
-        """True if OpenSSL holds decrypted bytes, which no selector can see."""
-        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
