@@ -17,13 +17,13 @@ FILE_NAME = "microedge.toml"
 _BROKER = re.compile(r"mqtts?://(?P<user>[^/@]*@)?(\[[0-9A-Fa-f:.]+\]|[^/:@\s]+)(:\d{1,5})?/?")
 
 _NO_UPSTREAM = """\
-type = "none"                    # "none": messages stay here | "file": JSON lines | "mqtt": a broker
+type = "none"                      # "none": messages end here | "file": JSON lines | "mqtt": a broker
 # type = "mqtt"
 # url = "mqtt://broker.local:1883" # mqtts:// for TLS
 """
 
 _MQTT_UPSTREAM = """\
-type = "mqtt"                    # "none": messages stay here | "file": JSON lines | "mqtt": a broker
+type = "mqtt"                      # "none": messages end here | "file": JSON lines | "mqtt": a broker
 url = {url}
 """
 
@@ -41,7 +41,7 @@ _TEMPLATE = """\
 [upstream]
 {upstream}\
 # username = "greenhouse"
-# password = {{ file = "broker.password" }}  # or {{ env = "BROKER_PASSWORD" }}; the file mode 0600
+# password = {{ file = "broker.password" }} # its mode 0600; or {{ env = "BROKER_PASSWORD" }}
 # ca_file = "ca.pem"               # for mqtts://; default: the system's authorities
 # topic = "microedge/{{device}}/{{module}}/{{output}}"
 
@@ -55,7 +55,7 @@ _TEMPLATE = """\
 
 [modules.sensor]                   # no hardware needed: invented readings
 image = "simulated_sensor"
-desired = {{ interval_s = 1 }}        # seconds between two readings
+desired = {{ interval_s = 1 }}       # seconds between two readings
 
 [modules.system]                   # this device's own processor, memory, temperature, disk
 image = "system_metrics"
@@ -111,7 +111,7 @@ def template(device: str | None, broker: str | None) -> str:
     host_name = os.uname().nodename
     if device is None and not is_device_id(host_name):
         device = re.sub(r"[^A-Za-z0-9._-]+|^[^A-Za-z0-9]+", "", host_name)[:128] or "device"
-    unset = f'# id = "greenhouse-7"             # default: the host name, here {host_name}'
+    unset = f'# id = "greenhouse-7"              # default: the host name, here {host_name}'
     identity = f"id = {json.dumps(device)}" if device else unset
     upstream = _MQTT_UPSTREAM.format(url=json.dumps(_checked(broker))) if broker is not None else _NO_UPSTREAM
     return _TEMPLATE.format(device=identity, upstream=upstream)
