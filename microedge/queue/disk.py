@@ -6,6 +6,7 @@ import os
 import shutil
 
 BALLAST_BYTES = 2 * 1024 * 1024  # enough for a checkpoint and the deletions of a drain on a full disk
+BALLAST_SHARE = 16  # of a small cap, the ballast takes one part in this many: it counts against it
 _KEPT_ASIDE = 2  # a second damage must not push out the first before somebody has looked
 _PREFIX = "queue-"
 
@@ -64,13 +65,19 @@ def set_aside(file: str) -> str:
     return target
 
 
+def ballast_file(file: str) -> str:
+    """Return the path of the ballast of a database."""
+    return file + "-ballast"
+
+
 def aside_bytes(file: str) -> int:
-    """Return the bytes that set-aside databases take on disk."""
+    """Return the bytes on disk that belong to the queue but not to the database: what was set aside, and the ballast."""
+    size = _allocated_bytes(ballast_file(file))
     quarantine = os.path.join(os.path.dirname(file), "quarantine")
     if not os.path.isdir(quarantine):
-        return 0
+        return size
     directories = [os.path.join(quarantine, f"{_PREFIX}{number}") for number in _aside_numbers(quarantine)]
-    return sum(
+    return size + sum(
         _allocated_bytes(os.path.join(path, name)) for path in directories for name in os.listdir(path)
     )
 

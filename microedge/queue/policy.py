@@ -74,7 +74,7 @@ class Limits(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Bytes on disk: pages in use, the database file, its WAL, files set aside, free space of the file system."""
+    """Bytes on disk: pages in use, the database file, its WAL, ballast and what was set aside, free space beside them."""
 
     live: int = 0
     file: int = 0
@@ -86,7 +86,7 @@ class Usage(NamedTuple):
 def cap_bytes(usage: Usage, limits: Limits) -> int:
     """Return how many bytes rows may take now: the operator's cap, or less where the file system runs out.
 
-    What was set aside counts too, but leaves the queue at least a quarter of its cap: it must go on working.
+    Ballast and what was set aside count too, but leave the queue at least a quarter of its cap: it must go on working.
     """
     by_free_bytes = usage.file + usage.wal + usage.free - limits.keep_free_bytes
     by_cap_bytes = max(limits.max_bytes - usage.aside, limits.max_bytes // 4)

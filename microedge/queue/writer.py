@@ -33,7 +33,8 @@ class Writer:
         share = limits.max_bytes // _WAL_SHARE // _FRAME_BYTES
         self._checkpoint_frames = max(_MIN_FRAMES, min(_MAX_FRAMES, share))
         self._wake = wake
-        self._ballast = disk.Ballast(store.file + "-ballast")
+        ballast_bytes = min(disk.BALLAST_BYTES, limits.max_bytes // disk.BALLAST_SHARE)
+        self._ballast = disk.Ballast(disk.ballast_file(store.file), ballast_bytes)
         self._jobs: SimpleQueue[Commit | Load | None] = SimpleQueue()
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)

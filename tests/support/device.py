@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,22 @@ from microedge.errors import NotRunningError
 
 IMAGES = Path(__file__).parent / "images"
 START_TIMEOUT_S = 15.0
+
+
+def configuration(port: int, *parts: str, store: str = "linger_ms = 500") -> str:
+    """Return a microedge.toml with the broker at `port`; `parts` are further tables."""
+    upstream = f'[upstream]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1:{port}"'
+    return "\n".join(('[device]\nid = "greenhouse-7"', upstream, f"[store]\nkeep_free_mib = 0\n{store}", *parts, ""))
+
+
+def producer(name: str, **desired: object) -> str:
+    """Return the table of one instance of the image `producer`."""
+    values = ", ".join(f"{key} = {_toml(value)}" for key, value in desired.items())
+    return f'[modules.{name}]\nimage = "producer"\ndesired = {{ {values} }}'
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value)  # what is used here is written alike in both
 
 
 class Device:
@@ -93,6 +110,12 @@ class Device:
         path = self.state / "data" / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
+
+    def pause(self, *names: str, is_paused: bool = True) -> None:
+        """Let producers send nothing new, or go on; may be called before they run."""
+        for name in names:
+            file = self.data(name) / "pause"
+            file.touch() if is_paused else file.unlink(missing_ok=True)
 
     def wait_until(self, holds: Callable[[], object], timeout_s: float = 10.0, *, every_s: float = 0.02) -> None:
         """Block until `holds()`; fail with the end of the log when `timeout_s` is over or the supervisor ends."""

@@ -6,6 +6,7 @@ SIGKILL, not a power cut. While a file named `pause` lies in the data directory,
 
 from __future__ import annotations
 
+import base64
 import os
 import struct
 
@@ -46,9 +47,15 @@ class Producer:
         for _ in range(self._desired["burst"]):
             self._sent += 1
             is_marked = self._sent in self._desired["marked"]
-            pad = "POISON" if is_marked else "x" * self._desired["pad_chars"]
+            pad = "POISON" if is_marked else self._pad()
             body = {"run": self._run, "n": self._sent, "pad": pad}
             self._client.send("readings", body, durability=self._desired["durability"])
+
+    def _pad(self) -> str:
+        count = self._desired["pad_chars"]
+        if self._desired["is_padding_random"]:  # so that compression gains little
+            return base64.b64encode(os.urandom(count * 3 // 4)).decode()
+        return "x" * count
 
     def _acknowledged(self) -> int:
         return self._sent - len(self._client._unacknowledged)
