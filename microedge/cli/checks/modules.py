@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
-import microedge
 from microedge.cli.checks.outcome import FAILED, OK, WARNING, Outcome, Surroundings, skipped_without_config
 from microedge.cli.image_check import problems_of
 from microedge.config.discovery import scan
+from microedge.config.places import bundled_modules_dir
 from microedge.config.plan import InstancePlan, plan
 
 NAME = "modules"
@@ -17,7 +15,7 @@ def find(around: Surroundings) -> list[Outcome]:
     """One outcome for what runs, one for each rejected image or instance and each remark. No module code is run."""
     if around.config is None:
         return skipped_without_config(NAME)
-    planned = plan(around.config, scan(around.config.paths.modules, bundled_directory()))
+    planned = plan(around.config, scan(around.config.paths.modules, bundled_modules_dir()))
     outcomes = [Outcome(NAME, FAILED, str(error), f"edit {error.file}") for error in planned.rejected]
     for warning in planned.warnings:
         if warning not in around.config.warnings:  # the configuration's own check shows those
@@ -26,13 +24,6 @@ def find(around: Surroundings) -> list[Outcome]:
         for problem in problems_of(directory):
             outcomes.append(Outcome(NAME, FAILED, problem, f"microedge module check {directory}"))
     return [_summary(planned.instances), *outcomes]
-
-
-def bundled_directory() -> str:
-    """Return where the images that came with microedge are: in the package, or beside it in a source tree."""
-    package = os.path.dirname(os.path.abspath(microedge.__file__))
-    installed = os.path.join(package, "bundled_modules")
-    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "modules")
 
 
 def _summary(instances: tuple[InstancePlan, ...]) -> Outcome:
