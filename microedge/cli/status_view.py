@@ -32,7 +32,8 @@ _UPSTREAM_WORDS = {
 _DROP_WORDS = {
     "ttl": "older than their time to live",
     "evicted": "to stay within the size cap",
-    "no_route": "with nowhere to go: no route, or no upstream",
+    "no_route": "taken by no route",
+    "no_upstream": "meant for an upstream, of which there is none",
     "disk_full": "because the disk is full",
     "poison": "set aside because the broker closes the connection on them",
     "oversize": "too large for the upstream",

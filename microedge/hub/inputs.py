@@ -56,9 +56,6 @@ class InputPort:
         self._in_flight_bytes += len(message.body)
         return wire.encode(wire.DELIVER, delivery, time_ms=self._epoch, head=self.name.encode(), body=pack(message))
 
-    def is_waiting_for(self, delivery: int) -> bool:
-        return delivery in self._in_flight
-
     def done(self, delivery: int, error: str) -> Answer:
         """The module answered; changes state and says what follows."""
         ticket, message = self._in_flight.pop(delivery)
@@ -73,19 +70,29 @@ class InputPort:
         """A new process of the module begins: it knows of no epoch."""
         self._epoch = 0
 
-    def lost(self) -> Answer:
-        """The module's process is gone: what was under way comes again. The first of it may be what killed it."""
+    def lost(self, *, is_failure: bool) -> Answer:
+        """The module's process is gone: what was under way comes again.
+
+        `is_failure`: it ended by itself, and the first message may be what killed it. A module that was asked to stop
+        fails nothing.
+        """
         if not self._in_flight:
             return Answer()
+        if not is_failure:
+            self._forget_under_way()
+            return Answer(release=True)
         ticket, message = self._in_flight[min(self._in_flight)]
         return self._failed(ticket, message, "the module ended while it handled this message")
 
     def _failed(self, ticket: Ticket, message: Message, error: str) -> Answer:
         self._failures = self._failures + 1 if message.message_id == self._failing else 1
         self._failing = message.message_id
-        self._in_flight.clear()
-        self._in_flight_bytes = 0
+        self._forget_under_way()
         if self._failures < MAX_FAILURES:
             return Answer(release=True, pause_s=_FIRST_PAUSE_S * 2 ** (self._failures - 1))
         self._failing, self._failures = "", 0
         return Answer(set_aside=ticket, text=error, release=True)
+
+    def _forget_under_way(self) -> None:
+        self._in_flight.clear()
+        self._in_flight_bytes = 0

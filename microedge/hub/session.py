@@ -19,6 +19,7 @@ from microedge.message import MAX_MESSAGE_BYTES, Envelope, Message
 WINDOW = 256  # messages that a module may have unacknowledged
 WINDOW_BYTES = 1_048_576  # and bytes; 20 modules at their limit stay within 20 MiB
 _ENVELOPES_MAX = 1_024
+_LATEST_MS = 1 << 48  # 8,900 years: beyond it is no clock but garbage, and the queue's integers end somewhere
 
 
 class Received:
@@ -90,6 +91,8 @@ class Session:
     def _message(self, number: int, time_ms: int, head: bytes, body: bytes, clock_offset_ms: int) -> Message:
         if number != self._sequence + 1:
             raise RemoteProtocolError(f"message with sequence={number}: expected {self._sequence + 1}")
+        if time_ms > _LATEST_MS:
+            raise RemoteProtocolError(f"message with time_ms={time_ms}: expected milliseconds since boot")
         envelope = self._envelopes.get(head)
         if envelope is None:
             envelope = self._new_envelope(head)
@@ -104,7 +107,8 @@ class Session:
                 f"{WINDOW} of {WINDOW_BYTES}"
             )
         self._sequence = number
-        message = Message(envelope, body, self.module, self.session, number, time_ms, time_ms + clock_offset_ms)
+        created_ms = max(0, time_ms + clock_offset_ms)  # a clock that says 1970 may be younger than the boot
+        message = Message(envelope, body, self.module, self.session, number, time_ms, created_ms)
         pending.append(message)
         return message
 

@@ -42,8 +42,7 @@ class RouteTable:
     def targets(self, message: Message) -> tuple[Target, ...]:
         """Return the targets for a message, most urgent first, each endpoint once.
 
-        Empty means that no route took it, or that it was meant for an upstream that this device does not have; the
-        caller counts it as dropped with reason "no_route".
+        Empty means that it goes nowhere: the caller counts it as dropped, by `drop_reason`.
         """
         key = (message.module, message.envelope)
         answer = self._answers.get(key)
@@ -55,6 +54,10 @@ class RouteTable:
         if not self._is_kept:
             self._fold(answer)
         return answer.targets
+
+    def drop_reason(self, message: Message) -> str:
+        """Return why a message has no target: "no_route", or "no_upstream" if it was meant for one there is not."""
+        return "no_upstream" if any(self._takes(route, message) for route in self.routes) else "no_route"
 
     def counts(self) -> dict[str, int]:
         """Return how many messages each route has taken."""

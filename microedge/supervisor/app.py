@@ -160,8 +160,10 @@ class App:
         has_upstream = runtime.connector is not None
         runtime.warnings = []
         if not has_upstream and any(not route.sink.module for route in routes):
-            runtime.warnings.append("[upstream] type is none: what goes INTO $upstream ends here, counted as no_route")
-        runtime.exchange.routes = RouteTable(routes, ttl_s=runtime.config.store.ttl_s, has_upstream=has_upstream)
+            runtime.warnings.append(
+                "[upstream] type is none: what goes INTO $upstream ends here, counted as no_upstream"
+            )
+        runtime.exchange.use_routes(RouteTable(routes, ttl_s=runtime.config.store.ttl_s, has_upstream=has_upstream))
 
     def _feed_watchdog(self) -> None:
         if self.notifier.watchdog_s:

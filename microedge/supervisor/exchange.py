@@ -48,7 +48,7 @@ class Exchange:
         self._next_delivery = 1
         self._paused: set[str] = set()  # endpoints whose module failed a message a moment ago
         self._listeners: list[Listener] = []
-        self._unrouted: set[tuple[str, str]] = set()  # said once
+        self._unrouted: dict[tuple[str, str], str] = {}  # why, said once
         self._to_acknowledge: set[str] = set()  # session ids
         self._to_serve: set[str] = set()  # endpoints
         self._is_service_due = False
@@ -61,6 +61,11 @@ class Exchange:
         self._connector = connector
         if connector is not None:
             connector.open(self)
+
+    def use_routes(self, routes: RouteTable) -> None:
+        """Route by another table from the next message on; what is queued stays where it is."""
+        self.routes = routes
+        self._unrouted.clear()
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` for every message from now on, until the returned function is called."""
@@ -116,7 +121,7 @@ class Exchange:
             del self._port_owners[endpoint]
             port = self._ports[endpoint]
             self._queue.set_live(endpoint, False)
-            self._settle_answer(port, port.lost())
+            self._settle_answer(port, port.lost(is_failure=not instance.is_leaving))
 
     def _accept(self, session: Session, messages: Sequence[Message]) -> None:
         targets_of, append, serve = self.routes.targets, self._queue.append, self._to_serve
@@ -136,11 +141,13 @@ class Exchange:
         self._service_soon()
 
     def _drop_unrouted(self, message: Message) -> None:
-        self.dropped["no_route"] += 1
         key = (message.module, message.output)
-        if key not in self._unrouted:
-            self._unrouted.add(key)
-            log.warning("no route takes messages of %s/%s: they are dropped and counted as no_route", *key)
+        reason = self._unrouted.get(key)
+        if reason is None:
+            reason = self._unrouted[key] = self.routes.drop_reason(message)
+            if reason == "no_route":
+                log.warning("no route takes messages of %s/%s: they are dropped and counted as no_route", *key)
+        self.dropped[reason] += 1
 
     # --- Queue events ---
 
@@ -226,9 +233,10 @@ class Exchange:
             instance.write(port.deliver(delivery, ticket, message))
 
     def _done(self, instance: Instance, delivery: int, error: str) -> None:
-        port = self._deliveries.pop(delivery, None)
-        if port is None or not port.is_waiting_for(delivery):
-            return  # answered twice, or sent ahead before a failure: it comes again
+        port = self._deliveries.get(delivery)
+        if port is None or self._port_owners.get(port.endpoint) is not instance:
+            return  # sent ahead before a failure, and so it comes again; or a number that another module was given
+        del self._deliveries[delivery]
         self._settle_answer(port, port.done(delivery, error))
 
     def _settle_answer(self, port: InputPort, answer: Answer) -> None:

@@ -88,6 +88,11 @@ class Instance:
         """True when no process of it exists."""
         return self.state in _DOWN
 
+    @property
+    def is_leaving(self) -> bool:
+        """True when its process was asked to end: whatever it does about that is no failure."""
+        return self.state in (State.STOPPING, State.RESTARTING)
+
     def start(self) -> None:
         self._handle(Event.START)
 
@@ -135,6 +140,7 @@ class Instance:
     def _spawn(self) -> None:
         self.next_start_s = 0.0
         self._blame = ""
+        self.ring.begin_run()
         services = self._services
         try:
             data_dir = os.path.join(services.data_dir, self.name)
@@ -162,8 +168,10 @@ class Instance:
         self.process.pid = pid
         self._services.reaper.expect(pid, self._exited)
         self.process.listen(self._received, self._hung_up)
-        if self.state in (State.STOPPING, State.RESTARTING):
-            self.process.signal(signal.SIGTERM)
+        if self.is_leaving:
+            self._ask_to_stop()
+        elif self.state is State.UNHEALTHY:  # given up while it was being made: there are no stacks to dump yet
+            self.process.kill()
 
     def _ask_to_stop(self) -> None:
         self.reason = "stopping"
@@ -173,12 +181,13 @@ class Instance:
         self._arm(self.plan.supervision.stop_timeout_s, self._stop_late)
 
     def _ready_late(self) -> None:
-        self._blame = f"not ready within ready_timeout_s={self.plan.supervision.ready_timeout_s}"
+        self._blame = f"not ready within ready_timeout_s={self.plan.supervision.ready_timeout_s:g}"
         self._handle(Event.READY_LATE)
 
     def _stop_late(self) -> None:
         timeout_s = self.plan.supervision.stop_timeout_s
-        log.warning("module %s did not stop within stop_timeout_s=%s: killed", self.name, timeout_s)
+        self._blame = f"killed, because it did not stop within stop_timeout_s={timeout_s:g}"
+        log.warning("module %s did not stop within stop_timeout_s=%g: killed", self.name, timeout_s)
         self._handle(Event.STOP_LATE)
 
     def _dump_stacks(self) -> None:
@@ -247,7 +256,8 @@ class Instance:
         if process is not None and session is not None:
             process.pid = 0  # reaped: the number may belong to somebody else now
             for data in process.rest():
-                self._received(data)
+                if process.is_open:  # until it breaks the protocol
+                    self._received(data)
         uptime_s = time.monotonic() - self.started_s
         was_unhealthy = self.state is State.UNHEALTHY
         self._end_process()
@@ -259,8 +269,9 @@ class Instance:
 
     def _explain(self, code: int | None, signum: int, event: Event, uptime_s: float) -> None:
         how = f"exited with code {code}" if code is not None else f"killed by {signal_name(signum)}"
-        if self.state in (State.STOPPING, State.RESTARTING):
-            self.reason = "stopped by hand" if self.is_stopped_by_hand else ""
+        if self.is_leaving:
+            by_hand = "stopped by hand" if self.is_stopped_by_hand else ""
+            self.reason = "; ".join(part for part in (by_hand, self._blame) if part)
             log.info("module %s stopped: %s", self.name, how)
             return
         last_words = self.ring.last_error() if code else ""
@@ -288,7 +299,7 @@ class Instance:
         self.process = self.session = None
 
     def _count_failure(self, uptime_s: float = 0.0) -> None:
-        if self.state not in (State.STOPPING, State.RESTARTING):
+        if not self.is_leaving:
             self._failures = self._failures.after_run(uptime_s)
 
     # --- Progress and timers ---
@@ -298,7 +309,7 @@ class Instance:
         limit_s = self._hang_timeout_s
         is_excused = self.process is not None and self.process.is_throttled
         if silent_s >= limit_s and not is_excused:
-            self._blame = f"hung: no progress for hang_timeout_s={limit_s}"
+            self._blame = f"hung: no progress for hang_timeout_s={limit_s:g}"
             self._handle(Event.SILENT)
         else:
             self._arm(max(0.1, limit_s - silent_s) if not is_excused else limit_s, self._check_progress)

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from microedge.errors import printable
 from microedge.reactor import Reactor
 
-INFO = 6  # syslog
+ERROR, INFO = 3, 6  # syslog
 LINE_BYTES = 4_096  # a longer line is cut into pieces
-_RING_BYTES = 65_536  # of text; some hundred lines
+_RING_BYTES = 65_536  # some hundred lines
+_OVERHEAD_BYTES = 200  # what a line costs in RAM beside its text: a module that prints empty lines fills the ring, too
 _READ_BYTES = 16_384
 _RATE_BYTES_PER_S = 65_536
 _BURST_BYTES = 262_144
@@ -47,23 +48,30 @@ class LogRing:
     def __init__(self) -> None:
         self._lines: deque[Line] = deque()
         self._bytes = 0
+        self._last_error = ""
         self._subscribers: list[Subscriber] = []
 
     def append(self, line: Line) -> None:
         self._lines.append(line)
-        self._bytes += len(line.text)
+        self._bytes += len(line.text) + _OVERHEAD_BYTES
         while self._bytes > _RING_BYTES:
-            self._bytes -= len(self._lines.popleft().text)
-        for subscriber in self._subscribers:
+            self._bytes -= len(self._lines.popleft().text) + _OVERHEAD_BYTES
+        if line.level <= ERROR:
+            self._last_error = line.text
+        for subscriber in list(self._subscribers):  # one that finds its client gone takes itself off the list
             subscriber(line)
+
+    def begin_run(self) -> None:
+        """Another process begins: errors of earlier ones do not explain its end."""
+        self._last_error = ""
 
     def tail(self, count: int) -> list[Line]:
         """Return the last `count` lines, oldest first."""
         return list(self._lines)[-count:] if count > 0 else []
 
     def last_error(self) -> str:
-        """Return the last line of level error or worse, "" if there is none: what to show beside "exited"."""
-        return next((line.text for line in reversed(self._lines) if line.level <= 3), "")
+        """Return the last line of level error or worse in this run, "" if none: what to show beside "exited"."""
+        return self._last_error
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` for each new line until the returned function is called."""

@@ -28,7 +28,7 @@ class Process:
         log_read, self._log_write = os.pipe()
         self._log_pipe = LogPipe(log_read, ring, reactor)
         self._out: list[bytes] = []
-        self._is_open = True
+        self.is_open = True  # until we hang up
         self.pid = 0
 
     @property
@@ -62,7 +62,7 @@ class Process:
 
     def write(self, frame: bytes) -> None:
         """Send a frame as soon as the module takes it. What a dead module does not take is dropped."""
-        if not self._is_open:
+        if not self.is_open:
             return
         self._out.append(frame)
         if len(self._out) == 1:
@@ -79,8 +79,8 @@ class Process:
 
     def hang_up(self) -> None:
         """Close the socket: the module broke the protocol, or is gone."""
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._out.clear()
             self._reactor.remove_reader(self._hub_end.fileno())
             self._reactor.remove_writer(self._hub_end.fileno())
@@ -89,7 +89,7 @@ class Process:
     def rest(self) -> list[bytes]:
         """Return what the module sent before it ended and nobody has read yet."""
         found = []
-        while self._is_open:
+        while self.is_open:
             data = self._read_once()
             if not data:
                 break
