@@ -28,7 +28,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## the main job: simulated serial sensor, bridge, metrics; live messages until Ctrl-C
-	@$(PY) examples/demo/run.py
+	@$(PY) examples/demo/run.py $(if $(BROKER),--broker $(BROKER))
 
 dev: $(DEV) ## virtual environment with microedge and the development tools
 

@@ -32,7 +32,7 @@ def main() -> int:
     try:
         wait_for(port)
         config_file = configure(directory, port, options.broker)
-        return run_live(config_file, intro=introduction(directory, config_file, simulator.pid, options))
+        return run_live(config_file, intro=introduction(directory, simulator.pid, options))
     except MicroedgeError as error:
         print(f"microedge: {error}", file=sys.stderr)
         return error.exit_code
@@ -59,18 +59,12 @@ def configure(directory: str, port: str, broker: str) -> str:
     return file
 
 
-def introduction(directory: str, config_file: str, simulator_pid: int, options: argparse.Namespace) -> str:
+def introduction(directory: str, simulator_pid: int, options: argparse.Namespace) -> str:
     outside = options.broker or os.path.join(directory, "state", "upstream.jsonl")
-    command = os.path.join(os.path.dirname(sys.executable), "microedge")
     return f"""microedge demo: a simulated sensor prints {options.rate:g} readings a second on a serial port; the module
 "greenhouse" reads them, "system" adds the figures of this machine, and the hub carries both
 through its queue to {outside}
-
-Look further, in another terminal:
-  export MICROEDGE_CONFIG={config_file}
-  {command} status
-  {command} logs greenhouse -f
-  kill -USR1 {simulator_pid}   # unplug the sensor; kill -USR2 {simulator_pid} plugs it in again
+Unplug the sensor: kill -USR1 {simulator_pid}    plug it in again: kill -USR2 {simulator_pid}
 """
 
 
