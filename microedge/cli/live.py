@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -216,15 +217,22 @@ class RateLimit:
 
 def _introduction(config_file: str, *, is_running: bool) -> str:
     is_here = os.path.abspath(config_file) == os.path.abspath(FILE_NAME)
-    option = "" if is_here else f" --config {config_file}"
+    program = _program() + ("" if is_here else f" --config {config_file}")
     return (
-        f"microedge runs {config_file} and shows each message that a module sends.\n"
-        "In another terminal:\n"
-        f"  microedge{option} status            what runs, what waits and why\n"
-        f"  microedge{option} logs NAME -f      what a module says\n"
-        f"  microedge{option} tail NAME         the messages of one module\n"
+        "Each message is shown as its module sends it. In another terminal:\n"
+        f"  {program} status          # what runs, what waits and why\n"
+        f"  {program} logs NAME -f    # what a module says\n"
+        f"  {program} tail NAME       # the messages of one module\n"
         f"{'It was running already: Ctrl-C leaves it running.' if is_running else 'Ctrl-C stops it.'}\n"
     )
+
+
+def _program() -> str:
+    """Return what to type for this microedge: its path where the shell would not find it, or find another one."""
+    path = os.path.join(os.path.dirname(sys.executable), "microedge")
+    if shutil.which("microedge") == path or not os.path.exists(path):
+        return "microedge"
+    return min(path, os.path.relpath(path), key=len)
 
 
 def _answers(client: ControlClient) -> bool:
