@@ -71,7 +71,7 @@ def ballast_file(file: str) -> str:
 
 
 def aside_bytes(file: str) -> int:
-    """Return the bytes on disk that belong to the queue but not to the database: what was set aside, and the ballast."""
+    """Return the bytes on disk that are the queue's but not the database's: what was set aside, and the ballast."""
     size = _allocated_bytes(ballast_file(file))
     quarantine = os.path.join(os.path.dirname(file), "quarantine")
     if not os.path.isdir(quarantine):

@@ -74,7 +74,7 @@ class Limits(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Bytes on disk: pages in use, the database file, its WAL, ballast and what was set aside, free space beside them."""
+    """Bytes on disk: pages in use, database file, WAL, ballast and what was set aside, free space beside them."""
 
     live: int = 0
     file: int = 0

@@ -229,6 +229,11 @@ class MessageQueue:
         if writer.stop(max(0.001, ends_s - time.monotonic())):
             self._finish(self._store)
 
+    @property
+    def is_busy(self) -> bool:
+        """True while the writer has something to do, or has done something that the loop has not seen."""
+        return self._writer is not None and self._writer.pending > 0
+
     def _now_ms(self) -> int:
         return self._base_ms + int(self._clock() * 1000)
 
@@ -306,8 +311,9 @@ class MessageQueue:
     def _finish(self, store: Store) -> None:
         import sqlite3
 
+        has_rows = any(line.rows() for line in self._lines.lines())
         try:
-            store.mark_clean(self._committer.next_id, int(self._clock() * 1000))
+            store.mark_clean(self._committer.next_id, int(self._clock() * 1000), has_rows)
         except sqlite3.Error as error:
             log.warning("queue closed without its note: %s; the next start checks the file", error)
         store.close()

@@ -171,13 +171,13 @@ class Store:
             (pages - unused) * PAGE_BYTES, pages * PAGE_BYTES, wal, disk.aside_bytes(self.file), free
         )
 
-    def mark_clean(self, next_id: int, up_ms: int) -> None:
-        """Note that nothing is under way, so that the next start need not check the file.
+    def mark_clean(self, next_id: int, up_ms: int, has_rows: bool) -> None:
+        """Note that nothing is under way, so that the next start checks no file, and how long this boot was up.
 
         Raises:
             sqlite3.Error: the note could not be written.
         """
-        if self._is_marked:
+        if self._is_marked or has_rows:
             values = (("clean", 1), ("next_id", next_id))
             db = self._connection()
             db.execute("BEGIN IMMEDIATE")

@@ -28,6 +28,7 @@ class Writer:
     """Runs jobs on a thread of its own. `wake` is called there after each result: it must be safe from any thread."""
 
     def __init__(self, store: Store, limits: Limits, wake: Callable[[], None]) -> None:
+        self.pending = 0  # jobs whose result nobody has taken yet
         self._store = store
         self._keep_free_bytes = limits.keep_free_bytes
         share = limits.max_bytes // _WAL_SHARE // _FRAME_BYTES
@@ -47,14 +48,17 @@ class Writer:
 
     def submit(self, job: Commit | Load) -> None:
         """Queue a job; it belongs to the writer until its result is here. Never blocks."""
+        self.pending += 1
         self._jobs.put(job)
 
     def result(self, timeout_s: float = 0) -> Result | None:
         """Return the next result, in the order of the jobs; None when there is none within the time."""
         try:
-            return self._results.get(block=timeout_s > 0, timeout=timeout_s or None)
+            result = self._results.get(block=timeout_s > 0, timeout=timeout_s or None)
         except Empty:
             return None
+        self.pending -= 1
+        return result
 
     def stop(self, timeout_s: float) -> bool:
         """Let the thread finish its jobs and end; False when it is still stuck in one after that time."""
