@@ -18,7 +18,7 @@ class Logging(Supervised):
 
 
 def measure(kind: type[Contestant], plan: Plan) -> Figures:
-    window_s = plan.of(10, 3)
+    window_s = plan.of(5, 3)
     with tempfile.TemporaryDirectory(prefix="microedge-bench-") as directory:
         contestant = kind(os.path.join(directory, "run"), {"m": ("bench_flood", {})}, None)
         with contestant:

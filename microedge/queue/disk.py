@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 BALLAST_BYTES = 2 * 1024 * 1024  # enough for a checkpoint and the deletions of a drain on a full disk
 BALLAST_SHARE = 16  # of a small cap, the ballast takes one part in this many: it counts against it
@@ -61,7 +60,9 @@ def set_aside(file: str) -> str:
     for directory in (target, quarantine, os.path.dirname(file)):
         _sync_directory(directory)
     for old in numbers[: max(0, len(numbers) + 1 - _KEPT_ASIDE)]:
-        shutil.rmtree(os.path.join(quarantine, f"{_PREFIX}{old}"))
+        from shutil import rmtree  # brings bz2 and lzma, for a moment that hardly any device sees
+
+        rmtree(os.path.join(quarantine, f"{_PREFIX}{old}"))
     return target
 
 

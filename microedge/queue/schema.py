@@ -11,7 +11,6 @@ triples what a commit writes, and the index of rows is in RAM.
 from __future__ import annotations
 
 import sqlite3
-from urllib.parse import quote
 
 from microedge.errors import QueueDamaged
 
@@ -54,7 +53,8 @@ def connect(file: str, page_limit: int) -> sqlite3.Connection:
         QueueDamaged: the file belongs to another program or a later version. It was not changed.
         sqlite3.Error: it cannot be opened, or is in use.
     """
-    uri = f"file:{quote(file)}?psow=0"
+    escaped = file.replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # all that a SQLite URI asks for
+    uri = f"file:{escaped}?psow=0"
     db = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
         db.execute(_LOCK)

@@ -8,7 +8,7 @@ served and the modules acknowledged once.
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ class Exchange:
         self._to_acknowledge: set[str] = set()  # session ids
         self._to_serve: set[str] = set()  # endpoints
         self._is_service_due = False
-        self._manual_session = f"{_MANUAL}-{secrets.token_hex(6)}"
+        self._manual_session = f"{_MANUAL}-{os.urandom(6).hex()}"
         self._manual_sequence = 0
 
     def open(self, queue: MessageQueue, connector: Connector | None) -> None:

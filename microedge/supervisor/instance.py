@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable
@@ -149,7 +148,7 @@ class Instance:
         except OSError as error:  # no descriptors left, or a disk that is full or read-only
             self._spawned(0, f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
             return
-        self.session = Session(self.name, secrets.token_hex(6))
+        self.session = Session(self.name, os.urandom(6).hex())
         self._heard_s = self.started_s = time.monotonic()
         frame = wire.encode(wire.START, body=json.dumps(self._start_document(data_dir)).encode())
         self.process.spawn(services.launcher, self.plan.image.launch, frame, self._spawned)
