@@ -28,6 +28,10 @@ _ERROR_CHARS = 1_000
 _FOREVER_S = 3_600.0  # one turn of run(); poll() takes milliseconds in an int
 
 
+class _WokenError(Exception):
+    """A signal handler asks a poll to return: the system call would start again by itself (PEP 475)."""
+
+
 class ModuleClient:
     """One module's connection to its hub. The runner builds it; a module gets it as the argument of its `main`."""
 
@@ -49,6 +53,8 @@ class ModuleClient:
         self._unacknowledged_bytes = 0
         self._heads: dict[object, Envelope] = {}
         self._is_stopping = False
+        self._is_polling = False  # in wait(), where a request to stop must be noticed at once
+        self._is_obeying = False  # within a handler: the next message waits until it has returned
         self._next_progress_s = 0.0
         self._poll = select.poll()
         self._poll.register(link.fileno(), select.POLLIN)
@@ -93,7 +99,8 @@ class ModuleClient:
         messages has room; then blocks until the hub acknowledges some.
 
         Raises:
-            LocalProtocolError: the output is not in the manifest, or the message exceeds 256 KiB.
+            LocalProtocolError: the output is not in the manifest, the message exceeds 256 KiB, or its properties
+                exceed 64 KiB.
             ValueError: a property, the content type, the TTL or the durability is not valid, or a number is not finite.
             TypeError: the body holds something that JSON cannot express.
             HubGoneError: the supervisor is gone; let it end the module.
@@ -110,6 +117,10 @@ class ModuleClient:
         size_bytes = len(data) + envelope.size_bytes
         if size_bytes > MAX_MESSAGE_BYTES:
             raise LocalProtocolError(f"message of bytes={size_bytes}: expected at most {MAX_MESSAGE_BYTES}; split it")
+        if len(envelope.raw) > wire.MAX_HEAD_BYTES:
+            raise LocalProtocolError(
+                f"properties and types of encoded_bytes={len(envelope.raw)}: expected at most {wire.MAX_HEAD_BYTES}"
+            )
         while self._is_window_full(size_bytes):
             self._turn(time.monotonic() + self._progress_s)
         self._sequence += 1
@@ -188,10 +199,11 @@ class ModuleClient:
         """
         deadline_s = time.monotonic() + seconds
         while True:
+            self._run_timers()
             self._dispatch_inputs()
             if self._is_stopping:
                 return False
-            self._turn(min(deadline_s, self._run_timers()), dispatch=True)
+            self._turn(min(deadline_s, self._next_timer_s()), dispatch=True)
             if time.monotonic() >= deadline_s:
                 self._run_timers()
                 return not self._is_stopping
@@ -208,6 +220,9 @@ class ModuleClient:
     def request_stop(self) -> None:
         """Make `wait` and `run` return: what the supervisor's stop and SIGTERM do. Safe in a signal handler."""
         self._is_stopping = True
+        if self._is_polling:
+            self._is_polling = False
+            raise _WokenError
 
     # --- Private ---
 
@@ -245,11 +260,21 @@ class ModuleClient:
         if not dispatch and self._watched:
             self._wait_for_hub(fd, timeout_s)
             return
-        for ready_fd, _ in self._poll.poll(timeout_s * 1000 + 0.5):
+        for ready_fd, _ in self._wait_for_any(timeout_s) if dispatch else self._poll.poll(timeout_s * 1000 + 0.5):
             if ready_fd == fd:
                 self._read()
             elif ready_fd in self._watched:
                 self._watched[ready_fd]()
+
+    def _wait_for_any(self, timeout_s: float) -> list[tuple[int, int]]:
+        """Poll, but return at once when the module is asked to stop, be it in the last moment before the call."""
+        try:
+            self._is_polling = True
+            found = [] if self._is_stopping else self._poll.poll(timeout_s * 1000 + 0.5)
+            self._is_polling = False
+        except _WokenError:
+            return []
+        return found
 
     def _wait_for_hub(self, fd: int, timeout_s: float) -> None:
         """As the poll of a turn, but deaf to the watched descriptors: their callbacks run in wait() only."""
@@ -279,18 +304,21 @@ class ModuleClient:
         while pending and pending[0][0] <= sequence:
             self._unacknowledged_bytes -= pending.popleft()[1]
 
-    def _run_timers(self) -> float:
-        """Call what is due and return when the next one is."""
+    def _run_timers(self) -> None:
         now_s = time.monotonic()
         for timer in self._timers:
             if timer[0] <= now_s:
                 timer[0] += timer[1] * (1 + (now_s - timer[0]) // timer[1])
                 timer[2]()
-        return min((timer[0] for timer in self._timers), default=now_s + _FOREVER_S)
+
+    def _next_timer_s(self) -> float:
+        return min((timer[0] for timer in self._timers), default=time.monotonic() + _FOREVER_S)
 
     def _dispatch_inputs(self) -> None:
+        if self._is_obeying:
+            return  # a handler that waits: order is kept, and one message is handled at a time
         waiting: deque[tuple[int, int, str, bytes]] = deque()
-        while self._inbox:
+        while self._inbox and not self._is_stopping:
             delivery, epoch, name, record = self._inbox.popleft()
             if epoch < self._epochs.get(name, 0):
                 continue  # sent before the hub knew of a failure; it delivers this one again, in order
@@ -298,6 +326,7 @@ class ModuleClient:
                 waiting.append((delivery, epoch, name, record))
             else:
                 self._obey(delivery, name, record)
+        waiting.extend(self._inbox)
         self._inbox = waiting
 
     def _obey(self, delivery: int, name: str, record: bytes) -> None:
@@ -306,6 +335,7 @@ class ModuleClient:
             self._envelopes.clear()
         message.input = name
         error = b""
+        self._is_obeying = True
         try:
             self._handlers[name](message)
         except Exception as failure:  # the boundary of the module's input handlers
@@ -313,4 +343,6 @@ class ModuleClient:
             traceback.print_exc()
             self._epochs[name] = self._epochs.get(name, 0) + 1
             error = (printable(f"{type(failure).__name__}: {failure}", _ERROR_CHARS) or "failed").encode()
+        finally:
+            self._is_obeying = False
         self._link.put(wire.encode(wire.DONE, delivery, head=error))

@@ -59,7 +59,7 @@ class Link:
         if self._burst_frames < _BURST_FRAMES:
             self._burst_frames += 1
             self.write()
-        elif self._out_bytes >= _GATHER_BYTES:
+        elif self._out_bytes >= _GATHER_BYTES or time.monotonic() >= self._burst_end_s:
             self.write()
 
     def write(self) -> None:

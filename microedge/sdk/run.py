@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         start = read_manifest(options.directory)
-        start["desired"].update(json.loads(options.desired))
+        start["desired"].update(_json_object(options.desired))
     except (ModuleImageError, ValueError) as error:
         print(f"microedge: {error}", file=sys.stderr)
         return 78
@@ -91,6 +91,16 @@ def read_manifest(directory: str) -> dict[str, Any]:
         "progress_s": 10.0,
         "data_dir": "",
     }
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(f"--desired {printable(text)}: expected a JSON object such as '{{\"interval_s\": 1}}'")
+    return value
 
 
 class _Bench:

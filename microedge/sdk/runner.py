@@ -7,6 +7,7 @@ nobody until something changes; otherwise what the module passed to sys.exit.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import importlib.util
 import json
 import os
@@ -59,7 +60,8 @@ def run_module(sock: socket.socket, start: dict[str, Any]) -> int:
     entry, code = _guard(lambda: load_entry(start), on_error=EXIT_CONFIG)
     if entry is not None:
         _, code = _guard(lambda: entry(client), on_error=1)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the module may have closed or replaced it
+        sys.stdout.flush()
     try:
         link.drain(_LAST_WORDS_S)
     except HubGoneError:

@@ -1,4 +1,4 @@
-"""A module can break only itself: one house full of bad modules, one good neighbour, and `status` says what is wrong."""
+"""A module can break only itself: a house full of bad modules, one good neighbour, and a `status` that says why."""
 
 from __future__ import annotations
 
