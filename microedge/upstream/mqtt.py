@@ -251,6 +251,7 @@ class MqttConnector:
         by_id = {item[1].message_id: item for item in self._under_way.values()}
         culprit = self._poison.lost(list(by_id), self._delivered_here)
         if culprit:
+            self._backoff.reset()  # what stood in the way is gone: the next attempt is no blind one
             text = f"the broker closed {STRIKES} connections in a row when it got this message"
             self._refuse(by_id[culprit], reasons.POISON, text)
 

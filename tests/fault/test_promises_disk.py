@@ -8,12 +8,13 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support.arrivals import Subscriber, audit, read_record
 from support.device import Device, configuration, producer
-from support.mosquitto import Mosquitto, free_port
+from support.mosquitto import Mosquitto
 from support.proxy import DelayProxy
 
 MIB = 1_048_576
@@ -59,15 +60,17 @@ def test_ten_thousand_messages_leave_no_trace_on_disk_while_the_broker_is_up(tmp
 @pytest.mark.timeout(60)
 def test_a_broker_that_takes_half_a_second_to_answer_costs_no_write_either(tmp_path):
     lines = ("allow_anonymous true", "max_inflight_messages 0")  # 0: as many under way as the device likes
-    with Mosquitto(str(tmp_path), lines=lines) as broker, Subscriber(broker.port) as subscriber:
-        with DelayProxy(broker.port, (0.2, 0.5)) as proxy:
-            modules = [producer(name, total=1_500, burst=20) for name in ("alpha", "beta")]
-            config = configuration(proxy.port, *modules, store="linger_ms = 5000")
-            with Device(tmp_path, config, images=("producer",)) as device:
-                device.pause("alpha", "beta")
-                device.start()
+    modules = [producer(name, total=1_500, burst=20) for name in ("alpha", "beta")]
+    with ExitStack() as stack:
+        broker = stack.enter_context(Mosquitto(str(tmp_path), lines=lines))
+        subscriber = stack.enter_context(Subscriber(broker.port))
+        proxy = stack.enter_context(DelayProxy(broker.port, (0.2, 0.5)))
+        config = configuration(proxy.port, *modules, store="linger_ms = 5000")
+        device = stack.enter_context(Device(tmp_path, config, images=("producer",)))
+        device.pause("alpha", "beta")
+        device.start()
 
-                send_all(device, subscriber, ("alpha", "beta"), 3_000)
+        send_all(device, subscriber, ("alpha", "beta"), 3_000)
 
 
 def used_bytes(device: Device) -> int:
@@ -111,7 +114,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "state"
     directory.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=0700", "none", str(directory)]
-    if os.getuid() or subprocess.run(command, capture_output=True).returncode:
+    if os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("may not mount a file system; run as root to test a full disk")
     yield directory
     subprocess.run(["umount", str(directory)], check=True)
@@ -133,7 +136,9 @@ def fill(directory: Path) -> Path:
 @pytest.mark.timeout(60)
 def test_a_full_disk_degrades_the_queue_and_loses_nothing(tmp_path, small_disk):
     broker = Mosquitto(str(tmp_path))
-    config = configuration(broker.port, producer("alpha", pad_chars=1000, is_padding_random=True), store="linger_ms = 100")
+    config = configuration(
+        broker.port, producer("alpha", pad_chars=1000, is_padding_random=True), store="linger_ms = 100"
+    )
     with Device(tmp_path, config, images=("producer",)) as device:
         device.start()
         device.wait_until(lambda: device.status()["queue"]["commits"] > 2)

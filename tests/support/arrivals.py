@@ -49,6 +49,7 @@ class Subscriber:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        del self._client  # it closes its last sockets when it goes, even if a failed test's traceback keeps us
 
     def wait_until(self, holds: Callable[[list[Arrival]], object], timeout_s: float = 10.0) -> None:
         """Block until `holds(arrivals)`; fail when that takes longer."""

@@ -99,8 +99,9 @@ class Device:
         return self.ask("status")
 
     def module(self, name: str) -> Any:
-        """Return what `status` says about one module."""
-        return next(module for module in self.status()["modules"] if module["name"] == name)
+        """Return what `status` says about one module; nothing but a state while it is not known yet."""
+        known = {module["name"]: module for module in self.status()["modules"]}
+        return known.get(name, {"state": "unknown"})
 
     def module_log(self, name: str) -> list[str]:
         return [line["text"] for line in self.ask("logs", module=name, lines=1000)["lines"]]
