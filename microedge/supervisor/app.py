@@ -87,6 +87,7 @@ class App:
         self.notifier = Notifier(*(os.environ.get(name, "") for name in _NOTIFY_VARIABLES))
         self._rescan_timer = ScheduledCall(0.0, None)
         self._is_stopping = False
+        self._is_leaving = False
 
     def run(self, routes: list[Route]) -> int:
         """Run until SIGTERM or SIGINT; return the exit code.
@@ -207,7 +208,8 @@ class App:
         self._stop_when_down()
 
     def _stop_when_down(self) -> None:
-        if self.runtime.fleet.is_down:
+        if self.runtime.fleet.is_down and not self._is_leaving:
+            self._is_leaving = True
             self.loop.call_soon(self._say_goodbye)
 
     def _say_goodbye(self) -> None:

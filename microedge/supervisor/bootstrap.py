@@ -6,6 +6,7 @@ signal last, because changes of identity clear it. See prctl(2), setrlimit(2).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -21,7 +22,7 @@ from microedge.sdk.runner import read_start, run_module
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TextIO
 
 IPC_FD = 3
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 15, 36, 38
@@ -53,7 +54,10 @@ def arrange_descriptors(ipc_fd: int, log_fd: int) -> None:
     high = [os.dup2(fd, 100 + index) for index, fd in enumerate((null_fd, log_fd, log_fd, ipc_fd))]
     for target, source in enumerate(high):
         os.dup2(source, target, inheritable=True)
-    os.closerange(IPC_FD + 1, os.sysconf("SC_OPEN_MAX"))
+    for fd in _open_descriptors():
+        if fd > IPC_FD:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(fd)
 
 
 def run(supervisor_pid: int) -> int:
@@ -64,7 +68,7 @@ def run(supervisor_pid: int) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(signum, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
-    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), _text(1), _text(2)
     faulthandler.enable()  # SIGABRT, SIGSEGV and the like leave the stacks of all threads in the log
     sock = socket.socket(fileno=IPC_FD)
     try:
@@ -74,15 +78,28 @@ def run(supervisor_pid: int) -> int:
     except (OSError, ValueError, ProtocolError):  # the boundary of the bootstrap: the module's log is the place
         traceback.print_exc()
         return 1
-    return run_module(sock, start)
+    code = run_module(sock, start)
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the module may have closed or replaced it
+        sys.stderr.flush()
+    return code
 
 
 def main() -> None:
-    """Entry of an exec'd module: `python -I -c '...' SUPERVISOR_PID`, with the descriptors in place."""
-    code = run(int(sys.argv[1]))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    """Entry of an exec'd module: `python -I -c '...' SUPERVISOR_PID PATH`, with the descriptors in place."""
+    os._exit(run(int(sys.argv[1])))
+
+
+def _open_descriptors() -> list[int]:
+    """Return what is open; without /proc, every number that could be: that may be a thousand million calls."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        return list(range(IPC_FD + 1, os.sysconf("SC_OPEN_MAX")))
+
+
+def _text(fd: int) -> TextIO:
+    """A log takes every text: no locale and no broken file name may make a print fail."""
+    return os.fdopen(fd, "w", 1, encoding="utf-8", errors="backslashreplace")
 
 
 def _apply(start: dict[str, Any]) -> None:
@@ -94,7 +111,7 @@ def _apply(start: dict[str, Any]) -> None:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     os.environ.clear()
     os.environ.update(kept)
-    os.environ.update(HOME=start["data_dir"], MICROEDGE_MODULE=start["module"], **start["env"])
+    os.environ.update({"HOME": start["data_dir"], **start["env"], "MICROEDGE_MODULE": start["module"]})
     os.umask(0o077)
     os.chdir(start["data_dir"])
     try:

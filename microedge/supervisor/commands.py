@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from microedge.errors import MicroedgeError
-from microedge.message import Message
+from microedge.message import MAX_MESSAGE_BYTES, Message
 from microedge.supervisor import status
 from microedge.supervisor.control import Command, Reply
 from microedge.supervisor.instance import Instance
@@ -17,6 +17,7 @@ from microedge.supervisor.logs import Line, LogRing
 from microedge.supervisor.runtime import Runtime
 
 _DEFAULT_LINES = 100
+_ENVELOPE_BYTES = 1_024  # more than the names and types of a message from a person take
 _SUPERVISOR = "supervisor"
 
 
@@ -75,6 +76,8 @@ def _restart(instance: Instance) -> _Arrived:
 
 def _order(runtime: Runtime, request: Mapping[str, Any], reply: Reply, order: Callable[[Instance], _Arrived]) -> None:
     instance = status.find(runtime, request["module"])
+    if runtime.fleet.is_stopping:
+        raise CommandError("microedge is stopping: no module can be started or stopped any more")
     arrived = order(instance)
     forget: list[Callable[[], None]] = []
 
@@ -143,6 +146,8 @@ def _send(runtime: Runtime, request: Mapping[str, Any]) -> dict[str, str]:
     if request["input"] not in inputs:
         known = ", ".join(inputs) or "none"
         raise CommandError(f"module {instance.name} has no input {request['input']!r}; it has: {known}")
-    body = json.dumps(request["body"], separators=(",", ":"), ensure_ascii=False).encode()
+    body = json.dumps(request["body"], separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    if len(body) > MAX_MESSAGE_BYTES - _ENVELOPE_BYTES:
+        raise CommandError(f"body of bytes={len(body)}: expected at most {MAX_MESSAGE_BYTES - _ENVELOPE_BYTES}")
     ttl_s = runtime.config.store.ttl_s
     return {"message_id": runtime.exchange.send_to_input(instance.name, request["input"], body, ttl_s)}

@@ -37,7 +37,7 @@ class Reply:
     def __init__(self, sock: socket.socket, reactor: Reactor) -> None:
         self._sock = sock
         self._reactor = reactor
-        self._out = b""
+        self._out = bytearray()
         self._is_last = False
         self._left_out = 0
         self.on_close: list[Callable[[], None]] = []
@@ -78,8 +78,10 @@ class Reply:
 
     def _write(self, line: Mapping[str, object]) -> None:
         if self._sock.fileno() >= 0:
+            is_idle = not self._out
             self._out += json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace") + b"\n"
-            self._flush()
+            if is_idle:  # otherwise the loop says when there is room
+                self._flush()
 
     def _flush(self) -> None:
         try:
@@ -89,7 +91,7 @@ class Reply:
         except OSError:
             self.close()
             return
-        self._out = self._out[sent:]
+        del self._out[:sent]
         if self._out:
             self._reactor.add_writer(self._sock.fileno(), self._flush)
         elif self._is_last:

@@ -21,6 +21,7 @@ class Fleet:
 
     def __init__(self, services: Services) -> None:
         self.instances: dict[str, Instance] = {}
+        self.is_stopping = False  # nothing starts any more
         self._services = services
         self._leaving: set[str] = set()
         self._start_queue: list[list[str]] = []  # names, by start_order
@@ -50,6 +51,7 @@ class Fleet:
 
     def stop_all(self) -> None:
         """Ask every instance to stop; `when_changed` tells about progress."""
+        self.is_stopping = True
         self._start_queue.clear()
         for instance in self.instances.values():
             instance.stop()

@@ -45,7 +45,11 @@ _PRELOAD = (  # what nearly every module meets sooner or later: shared if it is 
     "termios",
     "traceback",
 )
-_EXEC_CODE = "from microedge.supervisor.bootstrap import main; main()"
+# Isolated (-I), so that nothing in the current directory or the environment decides what runs; with the supervisor's
+# own search path, because microedge may be installed where -I does not look (pip install --user).
+_FRESH_CODE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from microedge.supervisor.{} import main; main()"
+)
 
 
 def fork() -> tuple[int, socket.socket]:
@@ -66,12 +70,16 @@ def fork() -> tuple[int, socket.socket]:
 def spawn_fresh() -> tuple[int, socket.socket]:
     """Start a server in a new interpreter, when the first one has died; return as `fork` does."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    code = "import sys; from microedge.supervisor.forkserver import main; main()"
-    arguments = [sys.executable, "-I", "-c", code, str(os.getpid())]
+    arguments = fresh_arguments("forkserver", os.getpid())
     actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
     pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
     theirs.close()
     return pid, ours
+
+
+def fresh_arguments(entry: str, supervisor_pid: int) -> list[str]:
+    """Return the command line of a new interpreter that calls `main` of supervisor/<entry>.py."""
+    return [sys.executable, "-I", "-c", _FRESH_CODE.format(entry), str(supervisor_pid), json.dumps(sys.path)]
 
 
 def main() -> None:
@@ -122,20 +130,29 @@ def _spawn(
 
 def _fork_again(write_end: int, request: dict[str, object], descriptors: list[int], supervisor_pid: int) -> None:
     """In the middle process: fork the module, tell its pid, and go. Never returns."""
-    code = 1
+    pid = -1
     try:
         pid = os.fork()
         if pid:
             os.write(write_end, str(pid).encode())
+    except OSError as error:
+        os.write(write_end, f"fork: {error.strerror}".encode())
+    finally:
+        if pid:
             os._exit(0)
+    _become_module(request, descriptors, supervisor_pid)
+
+
+def _become_module(request: dict[str, object], descriptors: list[int], supervisor_pid: int) -> None:
+    """In the module's process. Never returns."""
+    code = 1
+    try:
         bootstrap.arrange_descriptors(*descriptors)
         if request["launch"] == "exec":
-            os.execv(sys.executable, [sys.executable, "-I", "-c", _EXEC_CODE, str(supervisor_pid)])
+            os.execv(sys.executable, fresh_arguments("bootstrap", supervisor_pid))
         code = bootstrap.run(supervisor_pid)
-        sys.stdout.flush()
-        sys.stderr.flush()
     except OSError as error:
-        os.write(write_end, f"{error.strerror}".encode())
+        os.write(2, f"<3>cannot become a module: {error.filename or sys.executable}: {error.strerror}\n".encode())
     finally:
         os._exit(code)
 

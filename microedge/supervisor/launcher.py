@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 
 from microedge.reactor import Reactor
@@ -12,6 +13,8 @@ from microedge.supervisor import forkserver
 from microedge.supervisor.processes import Reaper
 
 log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0  # between fork servers: one that cannot even start must not keep a core busy
 
 Spawned = Callable[[int, str], None]
 """Called with (pid, "") or (0, why not)."""
@@ -28,6 +31,7 @@ class Launcher:
         self._waiting: dict[int, Spawned] = {}
         self._next_request = 1
         self._preload: list[str] = []
+        self._started_s = 0.0
         self._is_closed = False
 
     @property
@@ -60,6 +64,7 @@ class Launcher:
 
     def _watch(self) -> None:
         assert self._reaper is not None
+        self._started_s = time.monotonic()
         self._reaper.expect(self._pid, self._died)
         self._reactor.add_reader(self._control.fileno(), self._answered)
 
@@ -71,7 +76,9 @@ class Launcher:
 
     def _answered(self) -> None:
         try:
-            packet = self._control.recv(forkserver.PACKET_BYTES)
+            packet = self._control.recv(forkserver.PACKET_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
         except OSError:
             packet = b""
         if not packet:
@@ -87,11 +94,21 @@ class Launcher:
             return
         self._reactor.remove_reader(self._control.fileno())
         self._control.close()
+        is_early = time.monotonic() - self._started_s < _RETRY_S
+        log.warning("fork server died: status=%d; starting another one", status)
+        self._refuse_waiting()
+        self._reactor.call_later(_RETRY_S if is_early else 0.0, self._start_another)
+
+    def _start_another(self) -> None:
+        if self._is_closed:
+            return
         self._pid, self._control = forkserver.spawn_fresh()
-        log.warning("fork server died: status=%d; another one runs as pid %d", status, self._pid)
         self._watch()
         names, self._preload = self._preload, []
         self.preload(names)
+        self._refuse_waiting()  # asked for while there was none
+
+    def _refuse_waiting(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for spawned in waiting.values():
             spawned(0, "the fork server died")

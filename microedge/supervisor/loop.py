@@ -45,6 +45,7 @@ class Loop:
         self._wake_read, self._wake_write = os.pipe()
         self._signals: dict[int, Callback] = {}
         self._is_running = False
+        self._fresh: set[int] = set()  # registered in this turn: events found before belong to a closed namesake
         self._readers: dict[int, Callback] = {}
         self._writers: dict[int, Callback] = {}
 
@@ -58,8 +59,12 @@ class Loop:
     def close(self) -> None:
         signal.set_wakeup_fd(-1)
         self._selector.close()
+        write_fd, self._wake_write = (
+            self._wake_write,
+            -1,
+        )  # a thread that is late must not write to the number's next owner
         os.close(self._wake_read)
-        os.close(self._wake_write)
+        os.close(write_fd)
 
     def run(self) -> None:
         """Run callbacks until `stop`."""
@@ -116,8 +121,12 @@ class Loop:
     # --- Private ---
 
     def _turn(self) -> None:
-        for key, events in self._selector.select(self._timeout_s()):
+        found = self._selector.select(self._timeout_s())
+        self._fresh.clear()
+        for key, events in found:
             fd = key.fd
+            if fd in self._fresh:
+                continue
             if events & selectors.EVENT_READ and fd in self._readers:
                 self._readers[fd]()
             if events & selectors.EVENT_WRITE and fd in self._writers:
@@ -164,5 +173,6 @@ class Loop:
             self._selector.unregister(fd)
         elif wanted and not known:
             self._selector.register(fd, wanted)
+            self._fresh.add(fd)
         elif wanted != known:
             self._selector.modify(fd, wanted)

@@ -97,6 +97,8 @@ class DirectoryWatch:
         self._timer = None
         self._watch_all(self._fd)
         self._changed()
+        if not os.path.isdir(self._directory):  # it takes its watch with it; a new one of its name has none
+            self._timer = self._reactor.call_later(_POLL_S, self._quiet)
 
     def _poll(self) -> None:
         self._changed()

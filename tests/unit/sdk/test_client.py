@@ -399,7 +399,7 @@ def test_after_a_stop_no_further_message_is_handled(hub: ModuleHub):
 
 
 def test_an_input_that_the_manifest_does_not_name_is_refused(hub: ModuleHub):
-    with pytest.raises(LocalProtocolError, match="input 'command': expected one of .*: commands, queries"):
+    with pytest.raises(LocalProtocolError, match=r"input 'command': expected one of .*: commands, queries"):
         hub.client.on_input("command", lambda message: None)
 
 
@@ -469,8 +469,7 @@ def test_a_send_to_a_hub_that_is_gone_raises_hub_gone_error(hub: ModuleHub):
     hub.socket.close()
 
     with pytest.raises(HubGoneError):
-        for _ in range(3):
-            hub.client.send("readings", 1)
+        hub.client.send("readings", 1)
 
 
 def test_the_sdk_and_the_wire_agree_on_a_message(hub: ModuleHub):

@@ -53,10 +53,8 @@ def test_the_entry_is_the_function_that_the_manifest_names(tmp_path: Path):
 
 
 def test_an_entry_may_stand_in_a_module_of_the_package_and_import_relatively(tmp_path: Path):
-    start = image(
-        tmp_path, app="from . import words\nfrom probe_x.words import hello\ndef go(client): return words.hello + hello\n",
-        words="hello = 'hello'\n",
-    )  # fmt: skip
+    app = "from . import words\nfrom probe_x.words import hello\ndef go(client): return words.hello + hello\n"
+    start = image(tmp_path, app=app, words="hello = 'hello'\n")
     start.update(entry_module="probe_x.app", entry_function="go")
 
     assert load_entry(start)(None) == "hellohello"
