@@ -50,6 +50,7 @@ class Committer:
             False  # what only the damaged database had on disk is in RAM and must be written again
         )
         self._retry_timer: Timer | None = None
+        self._held: set[Line] = set()  # lines that could not be read and wait for the next try
         self._away_bytes = self._away_most = 0
         self._away: dict[str, int] = {}  # messages for endpoints that are away, by session of the producer
         self._acks_since_ms = 0
@@ -95,7 +96,7 @@ class Committer:
 
     def load(self, line: Line) -> None:
         """Have the next rows of a line read, if it is time for that."""
-        rows = line.begin_load()
+        rows = line.begin_load() if line not in self._held else []
         if rows:
             self._submit(Load(line, list(rows)))
 
@@ -267,7 +268,7 @@ class Committer:
         self._failures += 1
         if trouble != self.trouble:
             log.error(
-                "queue cannot write: %s; messages wait in RAM, next try in %.0f s, then at most every %.0f s",
+                "queue cannot use its disk: %s; messages wait where they are, next try in %.0f s, at most every %.0f s",
                 trouble,
                 policy.retry_delay_s(self._failures),
                 policy.LAST_RETRY_S,
@@ -276,7 +277,7 @@ class Committer:
 
     def _recovered(self) -> None:
         if self.trouble:
-            log.warning("queue writes again: failures=%d", self._failures)
+            log.warning("queue can use its disk again: failures=%d", self._failures)
         self.trouble, self._failures = "", 0
 
     def _loaded(self, job: Load, result: Result) -> None:
@@ -287,11 +288,19 @@ class Committer:
         if not result.is_done:
             self._failed(result.trouble)
             line.backlog.extendleft(reversed(job.rows))
-            self._reactor.call_later(policy.retry_delay_s(self._failures), lambda: self.load(line))
+            self._held.add(line)
+            self._reactor.call_later(policy.retry_delay_s(self._failures), lambda: self._load_again(line))
             return
+        if self._job is None:  # reading works on a full disk too
+            self._recovered()
         for loaded in result.loaded:
             self._take_in(line, loaded)
         self._lines.notices.append(line.endpoint.name)
+
+    def _load_again(self, line: Line) -> None:
+        self._held.discard(line)
+        if not self._is_closing:
+            self.load(line)
 
     def _take_in(self, line: Line, loaded: Loaded) -> None:
         row = loaded.row

@@ -27,6 +27,8 @@ _COUNTER = "dropped."  # prefix of the counters' keys
 _SELECT_INDEX = (
     "SELECT id, endpoint, priority, n, expires_ms, boot, at_ms, length(data) FROM batch ORDER BY id"
 )
+# The cast: what damage has turned into a text that is no UTF-8 would raise here instead of failing its checksum.
+_SELECT_ROW = "SELECT CAST(data AS BLOB) FROM batch WHERE id = ?"
 _SELECT_BOOTS = "SELECT number, boot_id, up_ms FROM boots ORDER BY number"
 _INSERT = "INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -235,7 +237,7 @@ class Store:
         return rows
 
     def _load(self, row: Row) -> Loaded:
-        found = self._connection().execute("SELECT data FROM batch WHERE id = ?", (row.id,)).fetchone()
+        found = self._connection().execute(_SELECT_ROW, (row.id,)).fetchone()
         if found is None:
             return Loaded(row, [], "the row is gone")
         try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from support.queue_rig import UPSTREAM, new_message
 
 from microedge.message import VOLATILE
+from microedge.queue.line import NEVER_MS, Row
 from microedge.queue.lines import Lines
 
 
@@ -105,3 +106,16 @@ def test_an_owner_is_told_once_until_it_has_looked():
     lines.append(new_message(3), [(UPSTREAM, 9, -1)], 0)
 
     assert lines.notices == [UPSTREAM, UPSTREAM]
+
+
+def test_a_message_that_is_on_disk_for_one_endpoint_and_then_acknowledged_counts_once():
+    lines = Lines()
+    message = new_message(1)
+    lines.append(message, [("a", 9, -1), ("b", 9, -1)], 0)
+    tickets = [ticket for ticket, _ in lines.lease(lines.endpoint("a"), 9, 999, 0)]
+    line, entries = next(iter(lines.unsaved(0).items()))
+
+    lines.saved(line, Row(1, 1, 100, 0, NEVER_MS), entries)
+    lines.ack(tickets)
+
+    assert (line.endpoint.name, message.waiting, lines.settled) == ("a", 1, [])
