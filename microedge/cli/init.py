@@ -29,7 +29,7 @@ url = {url}
 
 _TEMPLATE = """\
 # microedge.toml: what this device runs and where its messages go.
-# Every value that is commented out is the default. Changes: edit, then restart microedge. Check: microedge check
+# Every value that is commented out is the default. After a change: kill -HUP, or restart. Check: microedge check
 
 [device]
 {device}

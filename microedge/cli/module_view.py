@@ -35,7 +35,7 @@ def _state_lines(module: dict[str, Any], look: Look) -> list[str]:
     if next_start_s is not None:
         lines += labelled(look, "next start", f"in {duration(next_start_s)}")
     if module.get("log_throttled"):
-        lines += labelled(look, "log", "prints more than its log may take; the rest is thrown away")
+        lines += labelled(look, "log", "prints faster than 64 KiB a second: it has to wait for its log")
     return lines
 
 
@@ -53,10 +53,6 @@ def _facts(module: dict[str, Any]) -> list[tuple[str, str]]:
     sent, waiting = module.get("sent") or 0, module.get("unacknowledged") or 0
     facts.append(("sent", f"{count(sent, 'message')}, {waiting:,} of them not yet acknowledged"))
     facts.append(("received", count(module.get("received") or 0, "message")))
-    withheld = module.get("permissions_withheld") or []
-    if withheld:
-        asked = ", ".join(clean(permission) for permission in withheld)
-        facts.append(("not permitted", f"{asked}: grant it under [modules.{clean(module.get('name'))}.permissions]"))
     return facts
 
 

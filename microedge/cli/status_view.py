@@ -34,11 +34,11 @@ _DROP_WORDS = {
     "evicted": "to stay within the size cap",
     "no_route": "taken by no route",
     "no_upstream": "meant for an upstream, of which there is none",
-    "disk_full": "because the disk is full",
-    "poison": "set aside because the broker closes the connection on them",
-    "oversize": "too large for the upstream",
-    "rejected": "refused by the upstream",
-    "damaged": "damaged on disk",
+    "rejected": "for want of room in the queue",
+    "poison": "set aside: the broker or the receiving module broke on them again and again",
+    "oversize": "set aside: too large for the broker",
+    "refused": "set aside: the broker refused them",
+    "corrupt": "damaged on disk",
 }
 
 _ISOLATION_WORDS = {
@@ -184,7 +184,7 @@ def _remark(module: dict[str, Any], look: Look) -> list[str]:
         if next_start_s is not None and "next" not in texts[0]:
             texts.append(f"next start in {duration(next_start_s)}")
     if module.get("log_throttled"):
-        texts.append("prints more than its log may take; the rest is thrown away")
+        texts.append("prints faster than 64 KiB a second: it has to wait for its log")
     return wrapped("; ".join(text for text in texts if text), look, 2)
 
 

@@ -29,7 +29,7 @@ VARIABLE = "MICROEDGE_CONFIG"
 SYSTEM_FILE = "/etc/microedge/microedge.toml"
 
 MAX_FILE_BYTES = 1024 * 1024
-MAX_ROUTE_CHARS = 8192
+MAX_ROUTE_CHARS = 4096
 MAX_TTL_S = 4_294_967_295  # an unsigned 32-bit number, as in IoT Edge
 
 STORE_RANGES = {

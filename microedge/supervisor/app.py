@@ -20,9 +20,8 @@ from microedge.config.load import find, load
 from microedge.config.model import Config
 from microedge.config.places import bundled_modules_dir
 from microedge.config.plan import plan
-from microedge.errors import ConfigError, RouteSyntaxError
-from microedge.hub.parser import parse
-from microedge.hub.route import Route, Sink, Source
+from microedge.errors import ConfigError
+from microedge.hub.route import Route
 from microedge.hub.table import RouteTable
 from microedge.queue.queue import MessageQueue, QueueSettings
 from microedge.supervisor import bootstrap
@@ -36,6 +35,7 @@ from microedge.supervisor.logs import LogRing, SupervisorLog
 from microedge.supervisor.loop import Loop, ScheduledCall
 from microedge.supervisor.notify import Notifier
 from microedge.supervisor.processes import Reaper
+from microedge.supervisor.routing import routes_of
 from microedge.supervisor.runtime import Runtime
 from microedge.supervisor.state import StateDirectory
 from microedge.supervisor.watch import DirectoryWatch
@@ -48,7 +48,6 @@ _SETTLE_S = 0.5  # without a change before a dropped-in directory is looked at
 _RESCAN_S = 1.0  # while a directory is incomplete
 _GOODBYE_S = 3.0  # for the upstream, after the modules have stopped
 _COMMIT_S = 10.0  # for the card: an fsync may stall for seconds
-_DEFAULT_ROUTE = Route("everything", "FROM /messages/* INTO $upstream", Source(), Sink())
 _NOTIFY_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _NOT_ON_RELOAD = ("device", "paths", "upstream", "store")
 
@@ -60,7 +59,7 @@ def start(config_option: str | None, server: tuple[int, socket.socket]) -> int:
         MicroedgeError: it cannot start.
     """
     config = load(find(config_option, os.environ, os.getcwd()))
-    routes = _routes(config)
+    routes = routes_of(config)
     return App(config, server).run(routes)
 
 
@@ -178,8 +177,8 @@ class App:
         self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = load(self.runtime.config.file)
-            routes = _routes(config)
-        except (ConfigError, RouteSyntaxError) as error:
+            routes = routes_of(config)
+        except ConfigError as error:
             log.error("configuration not reloaded, the running one stays: %s", error)
         else:
             kept = {name: getattr(self.runtime.config, name) for name in _NOT_ON_RELOAD}
@@ -218,17 +217,6 @@ class App:
             self.loop.stop()
         else:
             self.runtime.connector.close(self.loop.stop, _GOODBYE_S)
-
-
-def _routes(config: Config) -> list[Route]:
-    """Parse the configured routes; without any, everything goes upstream.
-
-    Raises:
-        RouteSyntaxError: a route does not follow the grammar.
-    """
-    if not config.has_routes:
-        return [_DEFAULT_ROUTE]
-    return [parse(route.name, route.text, priority=route.priority, ttl_s=route.ttl_s) for route in config.routes]
 
 
 def _queue_settings(config: Config, file: str) -> QueueSettings:

@@ -26,7 +26,7 @@ from microedge.upstream.connector import Connector
 log = logging.getLogger(__name__)
 
 _LEASE_BYTES = 1_048_576  # handed to the upstream at a time
-_MANUAL = "cli"  # the module name of messages that a person sends; no instance may have it
+_MANUAL = "$cli"  # the module name of messages that a person sends; no instance can have it
 Listener = Callable[[Message], None]
 
 
@@ -244,7 +244,7 @@ class Exchange:
             self._queue.ack([answer.acknowledge])
         if answer.set_aside is not None:
             log.error("input %s: a message failed again and again: %s; it is set aside", port.endpoint, answer.text)
-            self._queue.set_aside(answer.set_aside, "rejected", answer.text)
+            self._queue.set_aside(answer.set_aside, "poison", answer.text)
         if answer.release:
             self._deliveries = {number: other for number, other in self._deliveries.items() if other is not port}
             self._queue.release(port.endpoint)

@@ -72,7 +72,6 @@ def module_status(instance: Instance) -> dict[str, Any]:
         "received": instance.delivered,
         "unacknowledged": session.unacknowledged if session is not None else 0,
         "log_throttled": process.is_throttled if process is not None else False,
-        "permissions_withheld": list(plan.withheld),
     }
 
 

@@ -27,7 +27,7 @@ class UpstreamEvents(Protocol):
         """The upstream has these, durably as far as it promises that."""
 
     def upstream_refused(self, ticket: Ticket, reason: str, text: str) -> None:
-        """The upstream will never take this one: `reason` is poison, oversize or rejected; `text` is for a person."""
+        """The upstream will never take this one: `reason` is poison, oversize or refused; `text` is for a person."""
 
 
 class Connector(Protocol):

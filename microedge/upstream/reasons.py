@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from microedge.upstream.settings import UpstreamSettings
 
-REJECTED, OVERSIZE, POISON = "rejected", "oversize", "poison"
+REFUSED, OVERSIZE, POISON = "refused", "oversize", "poison"
 
 NAMES = {
     0x80: "unspecified error",
@@ -47,7 +47,7 @@ NAMES = {
 QOS_NOT_SUPPORTED = 0x9B
 
 # An acknowledgement that says no for ever. All other failures pass: the message is kept and sent again later.
-REFUSALS = {0x87: REJECTED, 0x90: REJECTED, 0x95: OVERSIZE, 0x99: REJECTED}
+REFUSALS = {0x87: REFUSED, 0x90: REFUSED, 0x95: OVERSIZE, 0x99: REFUSED}
 
 # A broker that closes with one of these may mean the last message; with any other code it certainly means itself.
 BLAMEABLE = frozenset({0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x99})

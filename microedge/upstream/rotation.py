@@ -33,7 +33,8 @@ class RotatingFile:
     def open(self) -> None:
         """Open the current file for appending, with its directory; completes a line that a crash cut off.
 
-        Raises ENOSPC where less than a mebibyte is free.
+        Raises:
+            OSError: ENOSPC where less than a mebibyte is free; else what the system says.
         """
         directory = os.path.dirname(self.path) or "."
         os.makedirs(directory, exist_ok=True)

@@ -161,7 +161,7 @@ def test_a_broker_that_acknowledges_nothing_is_left_and_tried_again(reactor, sta
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(0x87, "rejected"), (0x90, "rejected"), (0x99, "rejected"), (0x95, "oversize")]
+    ("code", "reason"), [(0x87, "refused"), (0x90, "refused"), (0x99, "refused"), (0x95, "oversize")]
 )
 def test_a_refusal_for_ever_sets_one_message_aside(reactor, start, code, reason):
     with FakeBroker(judge=lambda packet: code if b"bad" in packet else 0) as broker:

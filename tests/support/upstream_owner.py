@@ -86,7 +86,7 @@ class Owner:
     def upstream_refused(self, ticket: Ticket, reason: str, text: str) -> None:
         self._check()
         assert self.is_connected
-        assert reason in ("poison", "oversize", "rejected")
+        assert reason in ("poison", "oversize", "refused")
         self.events.append(("refused", ticket, reason))
         self.refused.append((self._leased.pop(ticket).message_id, reason, text))
         self.feed()

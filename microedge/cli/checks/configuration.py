@@ -6,6 +6,8 @@ import os
 
 from microedge.cli.checks.outcome import FAILED, OK, WARNING, Outcome, Surroundings
 from microedge.cli.units import count
+from microedge.errors import ConfigError
+from microedge.supervisor.routing import routes_of
 
 NAME = "configuration"
 
@@ -15,6 +17,10 @@ def find(around: Surroundings) -> list[Outcome]:
     if around.config is None:
         return [Outcome(NAME, FAILED, around.error, f"edit {around.file}" if os.path.exists(around.file) else "")]
     config = around.config
+    try:
+        routes_of(config)
+    except ConfigError as error:
+        return [Outcome(NAME, FAILED, str(error), f"edit {config.file}")]
     counts = f"{count(len(config.modules), 'module')}, {count(len(config.routes), 'route')}"
     outcomes = [Outcome(NAME, OK, f"{config.file}: {counts}")]
     for warning in config.warnings:

@@ -70,7 +70,7 @@ def test_nothing_to_run_says_what_to_do():
 def test_a_throttled_log_is_said_under_a_running_module():
     module = {**STATUS["modules"][0], "log_throttled": True}
 
-    assert "  prints more than its log may take" in render_status(changed(modules=[module]), Look(120))
+    assert "  prints faster than 64 KiB a second" in render_status(changed(modules=[module]), Look(120))
 
 
 def test_an_incomplete_document_is_still_shown():
