@@ -13,6 +13,7 @@ import time
 
 from microedge.errors import UpstreamUnavailable, printable
 from microedge.upstream import reasons
+from microedge.upstream.postpone import RARE, postpone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,14 +59,20 @@ class Dialer:
     def _run(self, report: Report) -> None:
         connection, text = None, ""
         try:
-            import microedge.upstream.session  # noqa: F401 (loads paho here, where it may take its time)
-
+            self._load()
             connection = dial(self._settings, self._timeout_s, self._resolve)
         except UpstreamUnavailable as error:
             text = str(error)
         except ImportError as error:
             text = f"paho-mqtt cannot be loaded: {error}; reinstall microedge"
         self._reactor.call_from_thread(lambda: report(connection, text))
+
+    def _load(self) -> None:
+        """Load paho here, where it may take its time; ssl only for a connection that has TLS."""
+        postpone(*RARE)
+        if not self._settings.tls:
+            postpone("ssl")
+        import microedge.upstream.session  # noqa: F401
 
 
 def dial(settings: UpstreamSettings, timeout_s: float, resolve: Resolve) -> socket.socket:

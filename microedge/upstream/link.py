@@ -8,7 +8,6 @@ paho calls on a socket.
 from __future__ import annotations
 
 import contextlib
-import ssl
 
 from microedge.upstream.packets import PacketSplitter
 
@@ -25,7 +24,8 @@ class Link:
     def __init__(self, connection: socket.socket) -> None:
         """Takes over `connection`, which is connected and does not block."""
         self._socket = connection
-        self._is_tls = isinstance(connection, ssl.SSLSocket)
+        self._is_tls = hasattr(connection, "pending")  # only an SSLSocket has it; without TLS ssl is not loaded
+        self._later: tuple[type[OSError], ...] = _later_errors(self._is_tls)
         self._splitter = PacketSplitter()
         self._inbox = bytearray()
         self._outbox = bytearray()
@@ -82,7 +82,7 @@ class Link:
         while is_open and len(chunks) < _MAX_CHUNKS:
             try:
                 chunk = self._socket.recv(_CHUNK_BYTES)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except self._later:
                 break
             is_open = bool(chunk)
             chunks.append(chunk)
@@ -107,7 +107,16 @@ class Link:
             try:
                 # After a "later" OpenSSL wants to see the same bytes again, at least as many: the outbox only grows.
                 sent = self._socket.send(memoryview(self._outbox)[:_SEND_BYTES].tobytes())
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except self._later:
                 return False
             del self._outbox[:sent]
         return True
+
+
+def _later_errors(is_tls: bool) -> tuple[type[OSError], ...]:
+    """Return what a socket raises for "not now"."""
+    if not is_tls:
+        return (BlockingIOError,)
+    import ssl
+
+    return BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError

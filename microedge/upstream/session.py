@@ -1,4 +1,4 @@
-"""One MQTT connection from CONNECT to its end, driven by the loop. Importing this loads paho and ssl (9 MB).
+"""One MQTT connection from CONNECT to its end, driven by the loop. Importing this loads paho (see postpone.py).
 
 paho keeps the protocol: CONNECT, the will, keep-alive, DISCONNECT, the status topic, and whatever is subscribed to.
 A client is made per connection, so nothing of an old connection is ever sent again by paho: re-sending is the
@@ -257,6 +257,10 @@ class _LinkedClient(Client):
 
     def _create_socket(self) -> SocketLike:
         return self.link
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        # As paho's, which asks ssl what "later" looks like, and so would load it (5 MB) where there is no TLS.
+        return self.link.recv(bufsize)
 
     def obey_keepalive(self, connack: object) -> None:
         """Take over the broker's own keep-alive interval, as MQTT 5 demands; paho does so by itself since 2.2."""
