@@ -12,13 +12,14 @@ from typing import NamedTuple, Protocol
 
 ROW_BYTES = 64 * 1024  # raw bytes of one row: what is loaded, evicted and lost at once
 TRANSACTION_BYTES = 256 * 1024  # raw bytes of one transaction: bounds the WAL, and how long one commit takes
-AWAY_BYTES = (
-    64 * 1024
-)  # waiting for endpoints that are away: there is no point in waiting for their acknowledgement
+AWAY_BYTES = 64 * 1024  # waiting for endpoints that are away: there is no point in waiting for their acknowledgement
 AWAY_MESSAGES = 128  # of one producer: half its window of 256, so that it never stands still for a commit
 ACKS_PER_COMMIT = 1000  # acknowledgements ride along; alone they are written this many at a time ...
 ACK_AGE_MS = 30_000  # ... or this late. A crash costs that many duplicates
 LOW_WATER = 0.9  # evict down to this share of the cap, so that not every commit evicts
+FRAME_BYTES = 4096 + 24  # one page in the WAL with its header
+MIN_FRAMES, MAX_FRAMES = 16, 250  # a checkpoint at 1 MiB: soon overwritten again, yet pages that change often go once
+WAL_SHARE = 16  # of a small cap, the WAL may take one part in this many before a checkpoint
 MIN_CAP_BYTES = 1024 * 1024  # usable even when other software has eaten up the free space of the file system
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0
 
@@ -83,13 +84,25 @@ class Usage(NamedTuple):
     free: int = 1 << 62
 
 
-def cap_bytes(usage: Usage, limits: Limits) -> int:
-    """Return how many bytes rows may take now: the operator's cap, or less where the file system runs out.
+def checkpoint_frames(limits: Limits) -> int:
+    """Return how many pages the WAL may hold before they are copied into the database file."""
+    return max(MIN_FRAMES, min(MAX_FRAMES, limits.max_bytes // WAL_SHARE // FRAME_BYTES))
 
-    Ballast and what was set aside count too, but leave the queue at least a quarter of its cap: it must go on working.
+
+def wal_bytes(limits: Limits) -> int:
+    """Return how large the WAL gets: what a checkpoint waits for, and one full transaction on top of it."""
+    return checkpoint_frames(limits) * FRAME_BYTES + TRANSACTION_BYTES * 9 // 8
+
+
+def cap_bytes(usage: Usage, limits: Limits) -> int:
+    """Return how many bytes rows and WAL may take now: the operator's cap, or less where the file system runs out.
+
+    Neither file ever shrinks, so room for a grown WAL is left before the rows take it. Ballast and what was set aside
+    count too, but leave the queue at least a quarter of its cap: it must go on working.
     """
     by_free_bytes = usage.file + usage.wal + usage.free - limits.keep_free_bytes
-    by_cap_bytes = max(limits.max_bytes - usage.aside, limits.max_bytes // 4)
+    growth_bytes = max(0, wal_bytes(limits) - usage.wal)
+    by_cap_bytes = max(limits.max_bytes - usage.aside - growth_bytes, limits.max_bytes // 4)
     return min(by_cap_bytes, max(by_free_bytes, MIN_CAP_BYTES))
 
 
@@ -157,9 +170,7 @@ def _reject(room: Room, newcomers: Sequence[Newcomer], order: list[int]) -> int:
     return newcomers[index].size
 
 
-def _victims(
-    lines: Sequence[tuple[int, Iterable[Evictable]]], now_ms: float
-) -> Iterator[tuple[int, Evictable]]:
+def _victims(lines: Sequence[tuple[int, Iterable[Evictable]]], now_ms: float) -> Iterator[tuple[int, Evictable]]:
     """Yield (priority, row) in the order of eviction; lines of one priority are merged by age."""
     for priority in sorted({priority for priority, _ in lines}, reverse=True):
         alike = [rows for line_priority, rows in lines if line_priority == priority]

@@ -10,16 +10,9 @@ from queue import Empty, SimpleQueue
 
 from microedge.queue import disk
 from microedge.queue.jobs import Commit, Load, Result
-from microedge.queue.policy import Limits
+from microedge.queue.policy import FRAME_BYTES, Limits, checkpoint_frames
 from microedge.queue.schema import PAGE_BYTES
 from microedge.queue.store import Store, is_damage, is_full
-
-_FRAME_BYTES = PAGE_BYTES + 24  # one page in the WAL with its header
-_MAX_FRAMES = (
-    250  # checkpoint at 1 MiB: soon overwritten again, and it saves copying pages that change repeatedly
-)
-_MIN_FRAMES = 16
-_WAL_SHARE = 16  # of a small cap, the WAL may take one part in this many
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +24,7 @@ class Writer:
         self.pending = 0  # jobs whose result nobody has taken yet
         self._store = store
         self._keep_free_bytes = limits.keep_free_bytes
-        share = limits.max_bytes // _WAL_SHARE // _FRAME_BYTES
-        self._checkpoint_frames = max(_MIN_FRAMES, min(_MAX_FRAMES, share))
+        self._checkpoint_frames = checkpoint_frames(limits)
         self._wake = wake
         ballast_bytes = min(disk.BALLAST_BYTES, limits.max_bytes // disk.BALLAST_SHARE)
         self._ballast = disk.Ballast(disk.ballast_file(store.file), ballast_bytes)
@@ -120,7 +112,7 @@ class Writer:
             self._make_room(job)
             self._store.commit(job)
         written = disk.thread_written_bytes() - before
-        self._frames += max(1, (written or _estimated_bytes(job)) // _FRAME_BYTES)
+        self._frames += max(1, (written or _estimated_bytes(job)) // FRAME_BYTES)
 
     def _make_room(self, job: Commit) -> None:
         """On a full disk: give back the ballast and do first what frees pages."""

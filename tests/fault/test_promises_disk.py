@@ -78,10 +78,17 @@ def used_bytes(device: Device) -> int:
 
 
 @pytest.mark.timeout(60)
-def test_the_size_cap_holds_at_every_look_and_the_newest_messages_survive(tmp_path):
+@pytest.mark.parametrize(
+    ("total", "load"),
+    [
+        (3_000, {"burst": 40, "pad_chars": 1000}),
+        (6_000, {"burst": 4, "pad_chars": 300, "durability": "immediate", "interval_s": 0.001}),
+    ],
+    ids=["large commits", "many small commits"],
+)
+def test_the_size_cap_holds_at_every_look_and_the_newest_messages_survive(tmp_path, total, load):
     broker = Mosquitto(str(tmp_path))
-    total = 4_000
-    modules = producer("alpha", total=total, burst=40, pad_chars=1000, is_padding_random=True)
+    modules = producer("alpha", total=total, is_padding_random=True, **load)
     config = configuration(broker.port, modules, store="max_mib = 1\nlinger_ms = 100")
     with Device(tmp_path, config, images=("producer",)) as device:
         device.start()

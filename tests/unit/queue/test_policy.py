@@ -45,15 +45,25 @@ def test_retries_slow_down_to_half_a_minute():
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        (Usage(), 100 << 20),
-        (Usage(aside=30 << 20), 70 << 20),
-        (Usage(aside=99 << 20), 25 << 20),
+        (Usage(wal=2 << 20), 100 << 20),
+        (Usage(wal=2 << 20, aside=30 << 20), 70 << 20),
+        (Usage(wal=2 << 20, aside=99 << 20), 25 << 20),
         (Usage(file=5 << 20, free=60 << 20), 15 << 20),
         (Usage(free=0), 1 << 20),
     ],
 )
 def test_the_cap_shrinks_with_what_else_is_on_the_disk(usage, expected):
     assert policy.cap_bytes(usage, Limits(100 << 20, 50 << 20)) == expected
+
+
+@pytest.mark.parametrize("mib", [1, 8, 256])
+def test_rows_leave_room_for_the_write_ahead_log_before_it_has_grown(mib):
+    limits = Limits(mib << 20, 0)
+    full_bytes = policy.wal_bytes(limits)
+
+    assert policy.cap_bytes(Usage(), limits) == limits.max_bytes - full_bytes
+    assert policy.cap_bytes(Usage(wal=full_bytes), limits) == limits.max_bytes
+    assert full_bytes <= limits.max_bytes * 3 // 8
 
 
 def rows(*facts: tuple[int, int, int]) -> list[Row]:
@@ -105,9 +115,7 @@ def test_room_is_made_by_expiry_then_priority_then_age(lines, newcomers, used, e
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 400)), max_size=6),
 )
 def test_what_stays_fits_and_nothing_more_urgent_than_a_newcomer_is_evicted(old, new):
-    lines = [
-        (priority, rows((i, size, 1 if dead else NEVER))) for i, (priority, size, dead) in enumerate(old)
-    ]
+    lines = [(priority, rows((i, size, 1 if dead else NEVER))) for i, (priority, size, dead) in enumerate(old)]
     newcomers = [Newcomer(priority, size) for priority, size in new]
     used = sum(size for _, size, _ in old)
 
