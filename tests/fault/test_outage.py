@@ -29,6 +29,7 @@ keep_free_mib = 0
 linger_ms = {linger_ms}
 [modules.alpha]
 image = "producer"
+desired = {{ burst = {burst} }}
 [modules.beta]
 image = "producer"
 desired = {{ is_flushing = true, burst = 10, interval_s = 0.02 }}
@@ -54,7 +55,8 @@ class Campaign:
     def __init__(self, directory: Path, seed: int) -> None:
         self.random = random.Random(seed)
         self.broker = persistent_broker(directory / "broker")
-        config = CONFIG.format(port=self.broker.port, linger_ms=self.random.choice((20, 300, 5000)))
+        load = {"linger_ms": self.random.choice((20, 300, 5000)), "burst": self.random.choice((3, 30))}
+        config = CONFIG.format(port=self.broker.port, **load)
         self.device = Device(directory, config, images=("producer",))
         self.phases: Counter[str] = Counter()
         self.is_broker_up = False
@@ -79,7 +81,7 @@ class Campaign:
         self.phases[phase] += 1
         self._set_broker(phase not in ("broker down", "draining", "during a commit"))
         self.device.start(is_awaited=phase != "right after start")
-        time.sleep(self.random.uniform(0.0, 0.6))
+        time.sleep(self.random.uniform(0.0, 0.8))
         if phase == "draining":
             self._set_broker(True)
             self.device.kill()
