@@ -57,7 +57,7 @@ class Server:
                 if sent < len(data):
                     sent += client.send(data[sent:])
                 piece = client.recv(1 << 16)
-            except socket.timeout:  # noqa: UP041 (TimeoutError only from Python 3.10 on)
+            except socket.timeout:  # TimeoutError only from Python 3.10 on
                 continue
             except OSError:
                 return None

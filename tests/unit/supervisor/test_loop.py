@@ -67,7 +67,7 @@ def test_a_cancelled_timer_does_not_run_and_cancelling_twice_is_harmless(loop: L
 def test_a_timer_may_cancel_one_that_is_due_in_the_same_turn(loop: Loop):
     calls: list[str] = []
     timers: list[ScheduledCall] = []
-    loop.call_later(0.0, lambda: timers[0].cancel())
+    loop.call_later(0.0, lambda: [timer.cancel() for timer in timers])
     timers.append(loop.call_later(0.0, lambda: calls.append("cancelled")))
     loop.call_later(0.01, loop.stop)
 
