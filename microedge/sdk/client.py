@@ -142,9 +142,11 @@ class ModuleClient:
             HubGoneError: the supervisor is gone.
         """
         last, deadline_s = self._sequence, time.monotonic() + timeout_s
+        is_time_up = False
         while self._unacknowledged and self._unacknowledged[0][0] <= last:
-            if time.monotonic() >= deadline_s:
+            if is_time_up:
                 return False
+            is_time_up = time.monotonic() >= deadline_s  # even then it looks at what has arrived
             self._turn(deadline_s)
         return True
 

@@ -115,18 +115,27 @@ class Fleet:
         self._group += 1
         if not self._start_queue:
             return
-        names = [name for name in self._start_queue.pop(0) if name in self.instances]
+        names = [name for name in self._start_queue.pop(0) if self._may_start(name)]
         self._starting = list(names)
         group = self._group
         self._services.reactor.call_later(_GROUP_S, lambda: self._start_anyway(group))
         for name in names:
             self.instances[name].start()
+        if not names:
+            self._start_next_group()
+
+    def _may_start(self, name: str) -> bool:
+        """While a name waited for its turn, a person may have stopped it or started it, or its image may have gone."""
+        instance = self.instances.get(name)
+        return instance is not None and instance.state is State.STOPPED and not instance.is_stopped_by_hand
 
     def _start_anyway(self, group: int) -> None:
-        if group == self._group and self._start_queue:
+        if group != self._group:
+            return
+        if self._start_queue:
             log.warning("modules %s are not ready yet: the next ones start all the same", ", ".join(self._starting))
-            self._starting.clear()
-            self._start_next_group()
+        self._starting.clear()
+        self._start_next_group()
 
 
 def _start_key(plan: InstancePlan) -> tuple[int, str]:

@@ -137,6 +137,13 @@ def test_flush_returns_false_when_the_time_is_up(hub: ModuleHub):
     assert not hub.client.flush(0.01)
 
 
+def test_flush_with_no_time_looks_at_what_has_arrived(hub: ModuleHub):
+    hub.client.send("readings", 1)
+    hub.put(wire.ACK, 1)
+
+    assert hub.client.flush(0)
+
+
 def test_flush_with_nothing_sent_returns_at_once(hub: ModuleHub):
     assert hub.client.flush(0)
 

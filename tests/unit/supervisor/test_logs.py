@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from support.virtual_reactor import VirtualReactor
+from support.descriptor_reactor import DescriptorReactor
 
 from microedge.supervisor import logs
 from microedge.supervisor.logs import LINE_BYTES, Line, LogPipe, LogRing, SupervisorLog
 
 
-class PipeReactor(VirtualReactor):
-    """Virtual time, real descriptors: `pump` calls the readers while anything comes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: dict[int, Callable[[], None]] = {}
-
-    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-        self.readers[fd] = callback
-
-    def remove_reader(self, fd: int) -> None:
-        self.readers.pop(fd, None)
+class PipeReactor(DescriptorReactor):
+    """Stands in for the time module of logs.py as well."""
 
     def monotonic(self) -> float:
         return self.time_s
