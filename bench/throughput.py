@@ -28,9 +28,7 @@ class Load:
 
 
 class ToModule(Microedge):
-    routes = (
-        'pipe = "FROM /messages/modules/source/outputs/readings INTO BrokeredEndpoint("/modules/sink/inputs/readings")"'
-    )
+    routes = """pipe = 'FROM /messages/modules/source/* INTO BrokeredEndpoint("/modules/sink/inputs/readings")'"""
 
 
 class ToFile(Microedge):

@@ -21,9 +21,8 @@ _FIRST_PAUSE_S = 1.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What the queue has to do after a DONE: acknowledge, set aside, or release all and try again after a pause."""
+    """What the queue has to do after a failure: set aside, or release all and try again after a pause."""
 
-    acknowledge: Ticket | None = None
     set_aside: Ticket | None = None
     text: str = ""
     release: bool = False
@@ -56,13 +55,17 @@ class InputPort:
         self._in_flight_bytes += len(message.body)
         return wire.encode(wire.DELIVER, delivery, time_ms=self._epoch, head=self.name.encode(), body=pack(message))
 
-    def done(self, delivery: int, error: str) -> Answer:
-        """The module answered; changes state and says what follows."""
+    def accepted(self, delivery: int) -> Ticket:
+        """The module has handled this message; changes state and returns the ticket to acknowledge."""
         ticket, message = self._in_flight.pop(delivery)
         self._in_flight_bytes -= len(message.body)
-        if not error:
-            self._failing, self._failures = "", 0
-            return Answer(acknowledge=ticket)
+        self._failing, self._failures = "", 0
+        return ticket
+
+    def rejected(self, delivery: int, error: str) -> Answer:
+        """The module's handler failed with `error`; changes state and says what follows."""
+        ticket, message = self._in_flight.pop(delivery)
+        self._in_flight_bytes -= len(message.body)
         self._epoch += 1
         return self._failed(ticket, message, error)
 

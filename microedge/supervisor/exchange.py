@@ -110,8 +110,8 @@ class Exchange:
             self._instances[session.session] = instance
             instance.sent += len(received.messages)
             self._accept(session, received.messages)
-        for delivery, error in received.done:
-            self._done(instance, delivery, error)
+        if received.done:
+            self._take_answers(instance, received.done)
 
     def session_closed(self, instance: Instance) -> None:
         """The process is gone: what was on its way to it comes again."""
@@ -225,23 +225,36 @@ class Exchange:
         instance, port = self._port_owners.get(endpoint), self._ports.get(endpoint)
         if instance is None or port is None or port.room <= 0 or endpoint in self._paused:
             return
+        frames = []
         for ticket, message in self._queue.lease(endpoint, port.room, _LEASE_BYTES):
             delivery = self._next_delivery
             self._next_delivery += 1
             self._deliveries[delivery] = port
-            instance.delivered += 1
-            instance.write(port.deliver(delivery, ticket, message))
+            frames.append(port.deliver(delivery, ticket, message))
+        if frames:
+            instance.delivered += len(frames)
+            instance.write(b"".join(frames))
 
-    def _done(self, instance: Instance, delivery: int, error: str) -> None:
-        port = self._deliveries.get(delivery)
-        if port is None or self._port_owners.get(port.endpoint) is not instance:
-            return  # sent ahead before a failure, and so it comes again; or a number that another module was given
-        del self._deliveries[delivery]
-        self._settle_answer(port, port.done(delivery, error))
+    def _take_answers(self, instance: Instance, answers: Sequence[tuple[int, str]]) -> None:
+        """A module answered (delivery, "" or what its handler raised)."""
+        taken: list[Ticket] = []
+        for delivery, error in answers:
+            port = self._deliveries.get(delivery)
+            if port is None or self._port_owners.get(port.endpoint) is not instance:
+                continue  # sent ahead before a failure: it comes again; or a number that another module was given
+            del self._deliveries[delivery]
+            if not error:
+                taken.append(port.accepted(delivery))
+                self._to_serve.add(port.endpoint)
+                continue
+            self._queue.ack(taken)  # before the rest of the endpoint's messages is given back
+            taken = []
+            self._settle_answer(port, port.rejected(delivery, error))
+        if taken:
+            self._queue.ack(taken)
+            self._service_soon()
 
     def _settle_answer(self, port: InputPort, answer: Answer) -> None:
-        if answer.acknowledge is not None:
-            self._queue.ack([answer.acknowledge])
         if answer.set_aside is not None:
             log.error("input %s: a message failed again and again: %s; it is set aside", port.endpoint, answer.text)
             self._queue.set_aside(answer.set_aside, "poison", answer.text)

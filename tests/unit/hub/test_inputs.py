@@ -27,7 +27,7 @@ def fail(one: InputPort, times: int, *, first_delivery: int = 1) -> list[Answer]
     answers = []
     for delivery in range(first_delivery, first_delivery + times):
         one.deliver(delivery, 100 + delivery, message(1))
-        answers.append(one.done(delivery, "ValueError: too cold"))
+        answers.append(one.rejected(delivery, "ValueError: too cold"))
     return answers
 
 
@@ -43,7 +43,7 @@ def test_a_handled_message_is_acknowledged():
     one = port()
     one.deliver(1, 101, message(1))
 
-    assert one.done(1, "") == Answer(acknowledge=101)
+    assert one.accepted(1) == 101
 
 
 def test_a_number_of_messages_and_of_bytes_is_sent_ahead_and_no_more():
@@ -55,8 +55,8 @@ def test_a_number_of_messages_and_of_bytes_is_sent_ahead_and_no_more():
 
     assert one.room == 0
     assert other.room == 0
-    one.done(0, "")
-    other.done(1, "")
+    one.accepted(0)
+    other.accepted(1)
     assert one.room == 1
     assert other.room == AHEAD
 
@@ -88,7 +88,7 @@ def test_a_success_in_between_wipes_the_slate():
     one = port()
     fail(one, 3)
     one.deliver(10, 110, message(1))
-    one.done(10, "")
+    one.accepted(10)
 
     assert fail(one, 1, first_delivery=20)[0].pause_s == 1.0
 
@@ -98,7 +98,7 @@ def test_another_message_that_fails_starts_counting_anew():
     fail(one, 3)
     one.deliver(10, 110, message(2))
 
-    assert one.done(10, "ValueError").pause_s == 1.0
+    assert one.rejected(10, "ValueError").pause_s == 1.0
 
 
 def test_the_epoch_grows_with_each_failure_so_that_the_module_can_tell_old_from_new():
