@@ -67,7 +67,7 @@ def measure_idle(plan: Plan, directory: str, broker: Broker) -> dict[str, Figure
 def memory_rows(plan: Plan, directory: str, broker: Broker) -> list[Row]:
     rows = []
     for count in plan_counts(plan):
-        few = Plan(min(plan.runs, 3), plan.is_quick)
+        few = Plan(min(plan.runs, 2), plan.is_quick)
         peers: dict[str, Figures] = {}
         if count:
             run = _runner(Supervised, directory, count, broker.port)
@@ -105,7 +105,7 @@ def _memory_rows(count: int, upstream: str, found: Figures, peers: dict[str, Fig
 
 
 def idle_rows(plan: Plan, directory: str, broker: Broker) -> list[Row]:
-    runs = [measure_idle(plan, directory, broker) for _ in range(plan.of(3, 1))]
+    runs = [measure_idle(plan, directory, broker) for _ in range(plan.of(2, 1))]
     kept = runs[1:] or runs
 
     def middle(name: str, key: str) -> float:

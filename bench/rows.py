@@ -48,7 +48,7 @@ class Row:
 def plan_of_arguments(description: str) -> Plan:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="one short run of each instead of the median of several")
-    parser.add_argument("--runs", type=int, default=6, metavar="N", help="runs, the first thrown away (default 6)")
+    parser.add_argument("--runs", type=int, default=4, metavar="N", help="runs, the first thrown away (default 4)")
     options = parser.parse_args()
     return Plan(1 if options.quick else options.runs, options.quick)
 

@@ -108,7 +108,7 @@ def rows(plan: Plan) -> list[Row]:
             f"{_SIZE} B message, broker there, {count:,} messages: bytes to disk", "B", up["bytes"], budget=0, detail=up
         )
     ]
-    for rate_hz, many in ((1, plan.of(120, 0)), (10, plan.of(600, 100)), (0, plan.of(20_000, 5_000))):
+    for rate_hz, many in ((1, plan.of(60, 0)), (10, plan.of(600, 100)), (0, plan.of(20_000, 5_000))):
         if not many:
             continue
         ours, how = while_away(Here, many, rate_hz)
