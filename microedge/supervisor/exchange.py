@@ -250,9 +250,8 @@ class Exchange:
             self._queue.ack(taken)  # before the rest of the endpoint's messages is given back
             taken = []
             self._settle_answer(port, port.rejected(delivery, error))
-        if taken:
-            self._queue.ack(taken)
-            self._service_soon()
+        self._queue.ack(taken)
+        self._service_soon()  # also when a failure of another input came last
 
     def _settle_answer(self, port: InputPort, answer: Answer) -> None:
         if answer.set_aside is not None:

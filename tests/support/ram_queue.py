@@ -55,4 +55,5 @@ class RamQueue:
             message.waiting -= 1
             if not message.waiting:
                 settled.append(message)
-        self._events.queue_settled(settled)
+        if settled:
+            self._events.queue_settled(settled)

@@ -8,7 +8,7 @@ import pytest
 from support.modules_in_process import InProcessModule, Site
 
 from microedge import wire
-from microedge.hub.inputs import MAX_FAILURES
+from microedge.hub.inputs import AHEAD, MAX_FAILURES
 from microedge.message import Message
 from microedge.names import is_name
 
@@ -162,3 +162,33 @@ def test_a_message_from_a_person_goes_to_the_input(site: Site, valve: InProcessM
     assert body == {"open": True}
     assert not is_name(module)  # no module can be called so
     assert message_id.endswith("-1")
+
+
+def test_a_failure_of_one_input_does_not_hold_up_the_other_one():
+    """The messages also wait for an upstream that is away, so that their acknowledgement settles nothing."""
+    site = Site(
+        'FROM /messages/modules/probe/outputs/readings INTO BrokeredEndpoint("/modules/valve/inputs/commands")',
+        'FROM /messages/modules/probe/outputs/alarms INTO BrokeredEndpoint("/modules/valve/inputs/queries")',
+        "FROM /messages/* INTO $upstream",
+    )
+    probe = InProcessModule(site, "probe")
+    valve = InProcessModule(site, "valve", inputs=("commands", "queries"))
+    obeyed: list[object] = []
+    try:
+        valve.client.on_input("commands", lambda message: obeyed.append(message.json()))
+        valve.client.on_input("queries", lambda message: 1 / 0)
+        for number in range(AHEAD + 8):
+            probe.client.send("readings", number)
+        probe.client.wait(0)
+        probe.hub_reads()
+        probe.client.send("alarms", "too hot")
+        probe.client.wait(0)
+        probe.hub_reads()
+        valve.module_runs()
+        valve.hub_reads()
+        valve.module_runs()
+
+        assert obeyed == list(range(AHEAD + 8))
+    finally:
+        probe.close()
+        valve.close()
