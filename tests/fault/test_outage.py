@@ -12,9 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.arrivals import Run, Subscriber, Tally, audit, read_record
+from support.arrivals import Run, Subscriber, Tally, audit, read_handled, read_record
 from support.device import Device
 from support.mosquitto import Mosquitto
+from support.proxy import DelayProxy
 
 PRODUCERS = ("alpha", "beta", "gamma")
 
@@ -38,6 +39,14 @@ image = "producer"
 desired = {{ durability = "immediate", burst = 1, interval_s = 0.02 }}
 """
 
+CONSUMER = """
+[modules.consumer]
+image = "consumer"
+[routes]
+everything = "FROM /messages/* INTO $upstream"
+work = 'FROM /messages/modules/alpha/* INTO BrokeredEndpoint("/modules/consumer/inputs/work")'
+"""
+
 PHASES = ("broker up", "broker down", "draining", "right after start", "during a commit")
 
 
@@ -46,23 +55,27 @@ def persistent_broker(directory: Path) -> Mosquitto:
     directory.mkdir()
     directory.chmod(0o777)
     lines = ("allow_anonymous true", "persistence true", f"persistence_location {directory}/")
+    lines += ("max_inflight_messages 200",)  # with Mosquitto's own 20, a far broker takes 60 messages a second
     return Mosquitto(str(directory), lines=lines)
 
 
 class Campaign:
     """Kills the runtime in the phases of an outage, chosen by a seed."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, *, is_far: bool = False) -> None:
+        """`is_far`: the broker answers late, so that messages are on their way and on disk at the same time."""
         self.random = random.Random(seed)
         self.broker = persistent_broker(directory / "broker")
+        self.proxy = DelayProxy(self.broker.port, (0.02, 0.4) if is_far else (0.0, 0.0))
         load = {"linger_ms": self.random.choice((20, 300, 5000)), "burst": self.random.choice((3, 30))}
-        config = CONFIG.format(port=self.broker.port, **load)
-        self.device = Device(directory, config, images=("producer",))
+        config = CONFIG.format(port=self.proxy.port if is_far else self.broker.port, **load) + CONSUMER
+        self.device = Device(directory, config, images=("producer", "consumer"))
         self.phases: Counter[str] = Counter()
         self.is_broker_up = False
 
-    def run(self, kills: int) -> Tally:
-        with self.broker, Subscriber(self.broker.port) as subscriber, self.device:
+    def run(self, kills: int) -> list[Tally]:
+        """Return the tallies of the broker and of the consumer."""
+        with self.broker, Subscriber(self.broker.port) as subscriber, self.proxy, self.device:
             self.is_broker_up = True
             for number in range(kills):
                 self._one(PHASES[number] if number < len(PHASES) else self.random.choice(PHASES))
@@ -72,7 +85,8 @@ class Campaign:
             subscriber.wait_until(lambda _: self.device.status()["queue"]["messages"] == 0, 60)
             subscriber.wait_for_quiet()
             assert self.device.stop() == 0
-            return audit(subscriber.arrivals, runs)
+            handled = read_handled(self.device.data("consumer"), "alpha")
+            return [audit(subscriber.arrivals, runs), audit(handled, {"alpha": runs["alpha"]})]
 
     def records(self) -> dict[str, list[Run]]:
         return {name: read_record(self.device.data(name)) for name in PRODUCERS}
@@ -120,19 +134,20 @@ def _changed_ns(file: Path) -> int:
 def test_nothing_acknowledged_is_lost_when_the_runtime_is_killed_five_times_in_an_outage(tmp_path, seed):
     campaign = Campaign(tmp_path, seed)
 
-    tally = campaign.run(kills=5)
-
-    assert tally.faults == []
-    assert tally.acknowledged > 300
+    for tally in campaign.run(kills=5):
+        assert tally.faults == []
+        assert tally.acknowledged > 300
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [101, 102, 103, 104])
-def test_nothing_acknowledged_is_lost_over_a_hundred_kills_in_four_campaigns(tmp_path, seed):
-    campaign = Campaign(tmp_path, seed)
+@pytest.mark.parametrize(("seed", "is_far"), [(101, False), (102, False), (103, True), (104, True)])
+def test_nothing_acknowledged_is_lost_over_a_hundred_kills_in_four_campaigns(tmp_path, seed, is_far):
+    campaign = Campaign(tmp_path, seed, is_far=is_far)
 
-    tally = campaign.run(kills=25)
+    tallies = campaign.run(kills=25)
 
-    print(f"seed={seed} kills=25 {dict(campaign.phases)} {tally._replace(faults=tally.faults[:5])}")
-    assert tally.faults == []
+    print(f"seed={seed} is_far={is_far} kills=25 {dict(campaign.phases)}")
+    for tally in tallies:
+        print(tally._replace(faults=tally.faults[:5]))
+    assert [tally.faults for tally in tallies] == [[], []]

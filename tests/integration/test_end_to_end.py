@@ -135,4 +135,4 @@ def _help_up(device: Device) -> None:
 
 
 def _numbers(file: Path) -> list[int]:
-    return [int(line.split()[1]) for line in file.read_text().splitlines()]
+    return [int(line.split()[2]) for line in file.read_text().splitlines()]

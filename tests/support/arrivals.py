@@ -71,6 +71,13 @@ class Subscriber:
         self.arrivals.append(Arrival(message.topic, message.payload, message_id, time.monotonic()))
 
 
+def read_handled(data_dir: Path, producer: str) -> list[Arrival]:
+    """Return what the image `consumer` has handled of one producer's messages, in order."""
+    lines = [line.split() for line in (data_dir / "handled").read_text().splitlines()]
+    topic = f"module/inputs/{producer}"
+    return [Arrival(topic, b'{"run":%d,"n":%d}' % (int(run), int(n)), message_id, 0.0) for message_id, run, n in lines]
+
+
 class Run(NamedTuple):
     """One process of a producer: how many messages it sent, and up to which one it was acknowledged."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import random
 import selectors
@@ -53,7 +54,11 @@ class DelayProxy:
 
     def _accept(self) -> None:
         device, _ = self._listener.accept()
-        broker = socket.create_connection(("127.0.0.1", self._target_port))
+        try:
+            broker = socket.create_connection(("127.0.0.1", self._target_port))
+        except OSError:  # the broker is away; the device sees its connection closed
+            device.close()
+            return
         for sock, other, is_to_device in ((device, broker, False), (broker, device, True)):
             self._peers[sock] = (other, is_to_device)
             self._selector.register(sock, selectors.EVENT_READ)
@@ -77,7 +82,8 @@ class DelayProxy:
         while self._late and self._late[0][0] <= time.monotonic():
             _, _, device, data = heapq.heappop(self._late)
             if device in self._peers:
-                device.sendall(data)
+                with contextlib.suppress(OSError):  # it is gone: the selector says so next
+                    device.sendall(data)
 
     def _drop(self, *pair: socket.socket) -> None:
         for sock in pair:

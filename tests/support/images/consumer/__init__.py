@@ -1,4 +1,4 @@
-"""Appends the `run` and `n` of every message to the file `handled`, and dies by the plan."""
+"""Appends the id, `run` and `n` of every message to the file `handled`, and dies by the plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(client) -> None:  # type: ignore[no-untyped-def]
         if client.desired["crash_every"] and handled >= client.desired["crash_every"]:
             os._exit(3)
         body = message.json()
-        os.write(fd, b"%d %d\n" % (body["run"], body["n"]))
+        os.write(fd, b"%b %d %d\n" % (message.message_id.encode(), body["run"], body["n"]))
         handled += 1
 
     client.on_input("work", work)
