@@ -1,0 +1,63 @@
+"""Resident memory against the budgets of the design, with room for interpreters other than Debian's.
+
+Debian 12's Python 3.11: 18.7 MB for a supervisor without an upstream and 21 MB with MQTT (budgets 17 and 26), 3 MB
+for each module (budget 2.5). `make bench` has the exact figures.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from support.footprint import anonymous_mb, rss_mb
+from support.mosquitto import Mosquitto
+from support.runtime import Runtime, Source
+
+NO_UPSTREAM = '[upstream]\ntype = "none"\n'
+IDLE = Source("def main(client):\n    client.ready()\n    while client.wait(60):\n        pass\n")
+EXTRA = 8
+
+
+def instances(count: int) -> str:
+    return "".join(f'[modules.m{number}]\nimage = "idle"\n' for number in range(count))
+
+
+def test_a_supervisor_without_modules_and_upstream_is_small(tmp_path):
+    with Runtime(tmp_path, upstream=NO_UPSTREAM) as runtime:
+        assert rss_mb(runtime.pid) < 22
+
+
+def test_an_mqtt_upstream_adds_little_to_it(tmp_path, mosquitto_program):
+    (tmp_path / "broker").mkdir()
+    with Mosquitto(str(tmp_path / "broker")) as broker:
+        upstream = f'[upstream]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1:{broker.port}"\n'
+        with Runtime(tmp_path / "device", upstream=upstream) as runtime:
+            runtime.wait_for(lambda: runtime.status()["upstream"]["state"] == "connected", "connection")
+
+            assert rss_mb(runtime.pid) < 26
+
+
+def test_each_idle_module_adds_little(tmp_path):
+    totals = []
+    for count in (1, 1 + EXTRA):
+        with Runtime(tmp_path / str(count), {"idle": IDLE}, upstream=NO_UPSTREAM, config=instances(count)) as runtime:
+            runtime.wait_running(*(f"m{number}" for number in range(count)))
+            totals.append(anonymous_mb(runtime.everything()))
+    each_mb = (totals[1] - totals[0]) / EXTRA
+
+    assert each_mb < 3.5
+
+
+@pytest.mark.parametrize(
+    "heavy", ["argparse", "asyncio", "bz2", "email", "hashlib", "http", "paho", "psutil", "ssl", "urllib.request"]
+)
+def test_a_supervisor_without_upstream_does_not_load(heavy, loaded):
+    assert heavy not in loaded
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    """Everything that a supervisor has imported once it runs."""
+    code = "import sys, microedge.supervisor.app, microedge.queue.store, microedge.queue.writer; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
