@@ -50,6 +50,8 @@ class Discovery:
 
 @dataclass(frozen=True)
 class _Place:
+    """One directory of images, and how long a change must lie back."""
+
     root: str
     origin: str
     settle_s: float

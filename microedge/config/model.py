@@ -28,6 +28,8 @@ DEFAULT_TOPIC = "microedge/{device}/{module}/{output}"
 
 @dataclass(frozen=True)
 class DeviceConfig:
+    """`[device]`."""
+
     id: str
 
 
@@ -68,6 +70,8 @@ class UpstreamConfig:
 
 @dataclass(frozen=True)
 class StoreConfig:
+    """`[store]`: how much of what no upstream has taken yet is kept, and for how long."""
+
     max_mib: int = 256
     keep_free_mib: int = 128
     ttl_s: int = 7200  # -1: never
@@ -85,6 +89,8 @@ class Permissions:
 
 @dataclass(frozen=True)
 class Limits:
+    """`[limits]`: what one process of an instance may take."""
+
     memory_mib: int = 64
     processes: int = 8
     open_files: int = 64
@@ -93,6 +99,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Supervision:
+    """`[supervision]`: when an instance is started, given up and started again."""
+
     restart: str = ALWAYS
     start_order: int = 100
     ready_timeout_s: float = 30

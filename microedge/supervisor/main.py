@@ -4,6 +4,7 @@ supervisor.
 
 from __future__ import annotations
 
+from microedge.postpone import postpone
 from microedge.supervisor import forkserver
 
 
@@ -14,6 +15,7 @@ def run(config_option: str | None) -> int:
         MicroedgeError: it cannot start: configuration, state directory or queue; the text says what to do.
     """
     server = forkserver.fork()
+    postpone("inspect")  # dataclasses wants it for classes without a docstring; with ast and dis it takes 1 MB
     from microedge.supervisor.app import start  # only now: what it loads must not be in the modules
 
     return start(config_option, server)

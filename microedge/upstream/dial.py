@@ -12,8 +12,8 @@ import threading
 import time
 
 from microedge.errors import UpstreamUnavailable, printable
+from microedge.postpone import postpone
 from microedge.upstream import reasons
-from microedge.upstream.postpone import RARE, postpone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Dialer:
 
     def _load(self) -> None:
         """Load paho here, where it may take its time; ssl only for a connection that has TLS."""
-        postpone(*RARE)
+        postpone("hashlib", "urllib.parse", "urllib.request")  # for web sockets and proxies, which we do not use
         if not self._settings.tls:
             postpone("ssl")
         import microedge.upstream.session  # noqa: F401

@@ -1,4 +1,4 @@
-"""One MQTT connection from CONNECT to its end, driven by the loop. Importing this loads paho (see postpone.py).
+"""One MQTT connection from CONNECT to its end, driven by the loop. Importing this loads paho (see microedge.postpone).
 
 paho keeps the protocol: CONNECT, the will, keep-alive, DISCONNECT, the status topic, and whatever is subscribed to.
 A client is made per connection, so nothing of an old connection is ever sent again by paho: re-sending is the

@@ -13,6 +13,7 @@ FLOORS = {
     "errors": 0,
     "names": 0,
     "message": 0,
+    "postpone": 0,
     "reactor": 0,
     "wire": 1,
     "serial": 1,

@@ -1,9 +1,9 @@
 """Modules that are imported at somebody's top and then not used: loaded when they are.
 
 paho imports ssl, and for web sockets through proxies hashlib, urllib.request (with http and email) and urllib.parse:
-8 of the 28 MB of a supervisor that speaks plain MQTT. A stand-in takes their place which loads the real module at the
-first look into it, so nothing is missing for whoever wants them. Not `importlib.util.LazyLoader`: up to Python 3.11
-its modules load as soon as a second `import` names them.
+8 of the 28 MB of a supervisor that speaks plain MQTT. dataclasses imports inspect (with ast and dis), another MB.
+A stand-in takes their place which loads the real module at the first look into it, so nothing is missing for whoever
+wants them. Not `importlib.util.LazyLoader`: up to Python 3.11 its modules load as soon as a second `import` names them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-
-RARE = ("hashlib", "urllib.parse", "urllib.request")  # what paho needs for web sockets and proxies only
 
 
 def postpone(*names: str) -> None:
