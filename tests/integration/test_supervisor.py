@@ -68,7 +68,8 @@ def body(runtime: Runtime, module: str) -> dict[str, Any]:
 def test_a_module_has_its_own_surroundings_whichever_way_it_is_launched(tmp_path: Path, launch: str):
     (tmp_path / "libraries").mkdir()
     config = '[modules.probe]\nimage = "probe"\nenv = { COLOUR = "blue", HOME = "/elsewhere" }\n'
-    environment = {"SECRET": "of the supervisor", "PYTHONPATH": str(tmp_path / "libraries")}
+    search = os.pathsep.join(filter(None, (str(tmp_path / "libraries"), os.environ.get("PYTHONPATH"))))
+    environment = {"SECRET": "of the supervisor", "PYTHONPATH": search}
     probe = Source(_REPORTS_ITSELF, launch=launch)
     with Runtime(tmp_path / "run", {"probe": probe}, config=config, environment=environment) as runtime:
         runtime.wait_running("probe")
