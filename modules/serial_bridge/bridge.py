@@ -43,8 +43,7 @@ class Bridge:
         self._last_failure = ""
         self._reported_failure = ""
         self._was_open = False
-        self._opened_s = self._last_wake_s = self._last_reading_s = -math.inf
-        self._is_first_data = True
+        self._last_wake_s = self._last_reading_s = -math.inf
         self._next_open_s = self._retry_s = 0.0
         self._opens = self._bytes = self._lost_bytes = 0
         self._sent_status: dict[str, object] = {}
@@ -132,10 +131,8 @@ class Bridge:
             return
         self._port = port
         self._opens += 1
-        self._framer.reset()
-        self._maker.reset()
-        self._is_first_data = True
-        self._opened_s = self._last_reading_s = time.monotonic()
+        self._begin_anew()
+        self._last_reading_s = time.monotonic()
         self._retry_s = 0.0
         self._last_failure = self._reported_failure = ""
         words = "back" if self._was_open else "open"
@@ -180,20 +177,22 @@ class Bridge:
         data = port.read()
         if not data:
             return False
-        if self._is_first_data:
-            self._is_first_data = False
-            if time.monotonic() - self._opened_s >= self._settings.sync_silence_s:
-                self._framer.reset(is_synced=True)
         lost_bytes = port.discard_if_overrun()
         if lost_bytes:
             self._lost_bytes += lost_bytes
-            self._framer.reset()
+            self._begin_anew()
             return False
         self._bytes += len(data)
         lines = self._framer.feed(data)
         if lines:
             self._send(lines)
         return len(data) >= _FULL_CHUNK_BYTES
+
+    def _begin_anew(self) -> None:
+        """What comes next may begin in the middle of a line."""
+        knows_fragments = self._settings.knows_fragments
+        self._framer.reset(is_synced=knows_fragments)
+        self._maker.reset(may_be_fragment=knows_fragments)
 
     def _send(self, lines: list[bytes]) -> None:
         before = self._maker.readings

@@ -34,6 +34,7 @@ class ReadingMaker:
         self.lines = self.readings = 0
         self.refused = {CHECK: 0, FORMAT: 0, IMPLAUSIBLE: 0}
         self.last_refused = ""
+        self._may_be_fragment = False
 
     def bodies(self, lines: list[bytes]) -> Iterator[bytes | dict[str, object]]:
         """Yield the body of each reading: bytes are a JSON object already. Never raises."""
@@ -48,9 +49,13 @@ class ReadingMaker:
                 if self._rules:
                     apply_rules(reading, self._rules)
             except DecodeError as error:
+                if self._may_be_fragment and error.kind != IMPLAUSIBLE:
+                    self._may_be_fragment = False
+                    continue  # the rest of a line that began before the port was open: nobody's mistake
                 self.refused[error.kind] += 1
                 self.last_refused = f"{printable(line, _SHOWN_CHARS)!r}: {error}"
                 continue
+            self._may_be_fragment = False
             if not reading:
                 continue  # a header row
             self.readings += 1
@@ -58,9 +63,10 @@ class ReadingMaker:
                 reading[self._timestamp_field] = self._wall_ms()
             yield payload if self._is_verbatim else reading
 
-    def reset(self) -> None:
-        """Another device may be at the other end now."""
+    def reset(self, *, may_be_fragment: bool = False) -> None:
+        """Another device may be at the other end now. `may_be_fragment`: the next line may be the rest of one."""
         self._check.reset()
+        self._may_be_fragment = may_be_fragment
 
 
 class RefusalReport:

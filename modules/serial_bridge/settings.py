@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 WRITE_EOLS = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r", "none": b""}
 
-_SYNC_SILENCE_S = 0.05  # of a device that talks: at 300 baud a character takes 33 ms
 _MAX_LINE_BYTES = 32_768  # as JSON text a byte takes at most six, and a message at most 256 KiB
 _FIELD_KEYS = ("scale", "offset", "unit", "range", "type")
 
@@ -85,14 +84,13 @@ class Settings:
     write_eol: str
 
     @property
-    def sync_silence_s(self) -> float:
-        """After this much silence the first line after opening is taken; infinite: it is always thrown away.
+    def knows_fragments(self) -> bool:
+        """True if the first line after opening may be taken, because the rest of a line would not pass for a whole one.
 
-        A tail of a JSON object or of a checked line is recognised as such. The tail of a CSV row or of plain text
-        looks like one, and a device may pause in the middle of a line, so there silence proves nothing.
+        The rest of a JSON object is no JSON object, and a checked line has its check. The rest of a CSV row or of plain
+        text looks like one, and a device may pause in the middle of a line, so there it is always thrown away.
         """
-        is_safe = self.decode == "json" or self.check in ("crc32", "nmea")
-        return _SYNC_SILENCE_S if is_safe else math.inf
+        return self.decode == "json" or self.check in ("crc32", "nmea")
 
     def framer(self) -> LineFramer:
         return LineFramer(self.eol, max_bytes=self.max_line_bytes)

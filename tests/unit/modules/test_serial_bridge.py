@@ -142,10 +142,10 @@ def test_refused_lines_are_reported_at_once_and_then_in_totals_every_30_seconds(
         ({"decode": "csv", "columns": ["a"], "check": "auto"}, False),
     ],
 )
-def test_silence_makes_the_first_line_whole_only_where_a_fragment_would_be_noticed(
+def test_the_first_line_is_taken_only_where_a_fragment_would_be_noticed(
     desired: dict[str, Any], is_first_line_taken: bool
 ) -> None:
-    assert (Settings({**PORT, **desired}).sync_silence_s < 1) is is_first_line_taken
+    assert Settings({**PORT, **desired}).knows_fragments is is_first_line_taken
 
 
 def test_units_travel_as_properties() -> None:
@@ -164,3 +164,13 @@ def test_the_readme_describes_every_key() -> None:
     readme = (ROOT / "modules/serial_bridge/README.md").read_text()
 
     assert [key for key in vars(Settings(PORT)) if f"`{key}`" not in readme] == []
+
+
+def test_the_rest_of_a_line_at_the_beginning_is_dropped_and_not_counted_as_bad() -> None:
+    subject = maker(decode="json")
+    subject.reset(may_be_fragment=True)
+
+    assert list(subject.bodies([b'us":21.5}', b'{"celsius":21.6}'])) == [b'{"celsius":21.6}']
+    assert sum(subject.refused.values()) == 0
+    assert list(subject.bodies([b'us":21.5}'])) == []
+    assert sum(subject.refused.values()) == 1
