@@ -168,7 +168,7 @@ class Exchange:
 
     def upstream_lost(self, reason: str) -> None:
         if self._window:
-            log.warning("upstream lost: %s; messages wait in the queue", reason)
+            log.debug("upstream lost: %s; messages wait in the queue", reason)  # the connector says so to people
         self._window = 0
         self._in_flight.clear()
         self._queue.set_live(UPSTREAM, False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from microedge.config.model import Config
+from microedge.config.plan import InstancePlan
 from microedge.errors import ConfigError, RouteSyntaxError
 from microedge.hub.parser import parse
 from microedge.hub.route import Route, Sink, Source
@@ -26,3 +29,17 @@ def routes_of(config: Config) -> list[Route]:
             expected = f"{error.expected}, at column {error.column} of the route"
             raise ConfigError(config.file, route.line, f"[routes] {route.name}", route.text, expected) from error
     return routes
+
+
+def dead_ends(routes: Sequence[Route], plans: Iterable[InstancePlan]) -> list[str]:
+    """Return a warning for each route whose messages would wait for a module or an input that there is not."""
+    inputs = {plan.name: plan.image.inputs for plan in plans}
+    warnings = []
+    for route in routes:
+        module, name = route.sink.module, route.sink.input
+        if module and module not in inputs:
+            warnings.append(f"route {route.name}: there is no module {module}; its messages wait until they expire")
+        elif module and name not in inputs[module]:
+            known = ", ".join(inputs[module]) or "none"
+            warnings.append(f"route {route.name}: module {module} has no input {name}; it has: {known}")
+    return warnings

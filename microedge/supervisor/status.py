@@ -11,6 +11,7 @@ from microedge.errors import NotRunningError
 from microedge.supervisor import processes
 from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
+from microedge.supervisor.routing import dead_ends
 from microedge.supervisor.runtime import Runtime
 
 
@@ -39,7 +40,7 @@ def status_document(runtime: Runtime) -> dict[str, Any]:
         "rejected": [{"file": _place(error), "reason": error.reason} for error in runtime.plan.rejected],
         "routes": _routes(runtime),
         "dropped": dict(runtime.exchange.dropped),
-        "warnings": [*runtime.plan.warnings, *runtime.warnings],
+        "warnings": [*runtime.plan.warnings, *runtime.warnings, *_dead_ends(runtime)],
     }
 
 
@@ -108,6 +109,10 @@ def find(runtime: Runtime, name: str) -> Instance:
         known = ", ".join(sorted(runtime.fleet.instances)) or "none"
         raise UnknownModuleError(f"no module is called {name!r}; known: {known}")
     return instance
+
+
+def _dead_ends(runtime: Runtime) -> list[str]:
+    return dead_ends(runtime.exchange.routes.routes, [one.plan for one in runtime.fleet.instances.values()])
 
 
 def _routes(runtime: Runtime) -> list[dict[str, Any]]:
