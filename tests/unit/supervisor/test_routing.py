@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from microedge.config.load import load
 from microedge.config.model import Image, Limits, Permissions, Supervision
 from microedge.config.plan import InstancePlan
