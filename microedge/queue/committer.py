@@ -46,9 +46,7 @@ class Committer:
         self._is_closing = False
         self._is_look_due = False
         self._is_urgent = False
-        self._is_rescue = (
-            False  # what only the damaged database had on disk is in RAM and must be written again
-        )
+        self._is_rescue = False  # what only the damaged database had on disk is in RAM and must be written again
         self._retry_timer: Timer | None = None
         self._held: set[Line] = set()  # lines that could not be read and wait for the next try
         self._away_bytes = self._away_most = 0
@@ -305,14 +303,10 @@ class Committer:
     def _take_in(self, line: Line, loaded: Loaded) -> None:
         row = loaded.row
         if not loaded.damage:
-            entries = [
-                Entry(message, line, row.at_ms, expires, False) for expires, message in loaded.messages
-            ]
+            entries = [Entry(message, line, row.at_ms, expires, False) for expires, message in loaded.messages]
             line.fill(row, entries)
             return
-        log.error(
-            "queue row %d cannot be read: %s; messages=%d counted as corrupt", row.id, loaded.damage, row.left
-        )
+        log.error("queue row %d cannot be read: %s; messages=%d counted as corrupt", row.id, loaded.damage, row.left)
         self._lines.forget_row(row, "corrupt")
         self._lines.dead.append(DeadLetter(line.endpoint.name, "corrupt", loaded.damage, loaded.data))
         self.acked(self._now_ms())

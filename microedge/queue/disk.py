@@ -78,9 +78,7 @@ def aside_bytes(file: str) -> int:
     if not os.path.isdir(quarantine):
         return size
     directories = [os.path.join(quarantine, f"{_PREFIX}{number}") for number in _aside_numbers(quarantine)]
-    return size + sum(
-        _allocated_bytes(os.path.join(path, name)) for path in directories for name in os.listdir(path)
-    )
+    return size + sum(_allocated_bytes(os.path.join(path, name)) for path in directories for name in os.listdir(path))
 
 
 def free_bytes(directory: str) -> int:

@@ -76,9 +76,7 @@ class Loaded:
 
     __slots__ = ("damage", "data", "messages", "row")
 
-    def __init__(
-        self, row: Row, messages: list[tuple[int, Message]], damage: str = "", data: bytes = b""
-    ) -> None:
+    def __init__(self, row: Row, messages: list[tuple[int, Message]], damage: str = "", data: bytes = b"") -> None:
         self.row = row
         self.data = data  # of a damaged row, for a person to look at
         self.messages = messages

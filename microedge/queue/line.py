@@ -19,9 +19,7 @@ from microedge.message import Message, Ticket
 NEVER_MS = 1 << 62  # an expiry that never comes, as a number, so that the hot path compares only once
 LOAD_ROWS_BYTES = 32 * 1024  # stored bytes that one load reads, about 64-128 KiB of messages
 LOAD_ROWS_MESSAGES = 512
-PREFETCH_BELOW = (
-    256  # ask for the next rows when fewer entries are left, so that a drain does not stop and go
-)
+PREFETCH_BELOW = 256  # ask for the next rows when fewer entries are left, so that a drain does not stop and go
 
 
 class Row:

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from microedge.queue.store import Contents, Store
     from microedge.queue.writer import Writer
 
-SWEEP_S = (
-    60.0  # how often rows on disk are looked through for expired ones; a lease looks at each message anyway
-)
+SWEEP_S = 60.0  # how often rows on disk are looked through for expired ones; a lease looks at each message anyway
 
 log = logging.getLogger(__name__)
 

@@ -98,7 +98,5 @@ def _records(raw: bytes, count: int) -> list[tuple[int, Message]]:
         message, at = unpack(raw, at + _EXPIRY.size, envelopes)
         records.append((expires_ms, message))
     if len(records) != count or at != len(raw):
-        raise ValueError(
-            f"row holds {len(records)} messages in {at} of {len(raw)} bytes: expected {count} messages"
-        )
+        raise ValueError(f"row holds {len(records)} messages in {at} of {len(raw)} bytes: expected {count} messages")
     return records

@@ -18,15 +18,11 @@ from microedge.queue.record import decode
 from microedge.queue.schema import PAGE_BYTES, connect
 
 LEDGER_MS = 600_000  # how often the uptime of this boot is noted by itself; rows say it more precisely
-_CHECKED_AT_OPEN_BYTES = (
-    32 * 1024 * 1024
-)  # quick_check reads it all; beyond this a start would take too long on a card
+_CHECKED_AT_OPEN_BYTES = 32 * 1024 * 1024  # quick_check reads it all; beyond this a start would take too long on a card
 _ID_GAP = 100_000  # row ids skipped after an unclean stop, so that a deleted row's id never names another one
 _COUNTER = "dropped."  # prefix of the counters' keys
 
-_SELECT_INDEX = (
-    "SELECT id, endpoint, priority, n, expires_ms, boot, at_ms, length(data) FROM batch ORDER BY id"
-)
+_SELECT_INDEX = "SELECT id, endpoint, priority, n, expires_ms, boot, at_ms, length(data) FROM batch ORDER BY id"
 # The cast: what damage has turned into a text that is no UTF-8 would raise here instead of failing its checksum.
 _SELECT_ROW = "SELECT CAST(data AS BLOB) FROM batch WHERE id = ?"
 _SELECT_BOOTS = "SELECT number, boot_id, up_ms FROM boots ORDER BY number"
@@ -59,9 +55,7 @@ class Contents(NamedTuple):
 class Store:
     """See the top of this file. `open` and everything after it block; use one thread at a time."""
 
-    def __init__(
-        self, file: str, boot_id: str, *, page_limit: int = 0, max_dead_bytes: int = 1 << 20
-    ) -> None:
+    def __init__(self, file: str, boot_id: str, *, page_limit: int = 0, max_dead_bytes: int = 1 << 20) -> None:
         """`page_limit` caps the database file in pages of 4096 bytes, 0 for no cap."""
         self.file = os.path.abspath(file)
         self.base_ms = 0  # where this boot begins on the ledger's clock
@@ -169,9 +163,7 @@ class Store:
         unused = db.execute("PRAGMA freelist_count").fetchone()[0]
         wal = os.stat(self.file + "-wal").st_size if os.path.exists(self.file + "-wal") else 0
         free = disk.free_bytes(os.path.dirname(self.file))
-        return Usage(
-            (pages - unused) * PAGE_BYTES, pages * PAGE_BYTES, wal, disk.aside_bytes(self.file), free
-        )
+        return Usage((pages - unused) * PAGE_BYTES, pages * PAGE_BYTES, wal, disk.aside_bytes(self.file), free)
 
     def mark_clean(self, next_id: int, up_ms: int, has_rows: bool) -> None:
         """Note that nothing is under way, so that the next start checks no file, and how long this boot was up.
@@ -211,9 +203,7 @@ class Store:
         rows = self._read_rows(db)
         self.dead.read(db)
         counters = {key[len(_COUNTER) :]: value for key, value in meta.items() if key.startswith(_COUNTER)}
-        next_id = max(rows[-1][2].id + 1 if rows else 1, meta.get("next_id", 1)) + (
-            0 if is_clean else _ID_GAP
-        )
+        next_id = max(rows[-1][2].id + 1 if rows else 1, meta.get("next_id", 1)) + (0 if is_clean else _ID_GAP)
         return Contents(rows, counters, next_id, "", "")
 
     def _read_rows(self, db: sqlite3.Connection) -> list[tuple[str, int, Row]]:
@@ -248,9 +238,7 @@ class Store:
             found_text = f"row {row.id} of {row.n} messages says it is row {head.row_id} of {head.messages}"
             return Loaded(row, [], found_text, found[0])
         base_ms = self._ledger.base_ms(head.boot)
-        return Loaded(
-            row, [(NEVER_MS if at == STORED_NEVER_MS else base_ms + at, message) for at, message in messages]
-        )
+        return Loaded(row, [(NEVER_MS if at == STORED_NEVER_MS else base_ms + at, message) for at, message in messages])
 
     def _write(self, db: sqlite3.Connection, job: Commit) -> None:
         if job.deletes:

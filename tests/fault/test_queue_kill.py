@@ -54,7 +54,5 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_settled(tmp_path, seed):
     rig.stop()
 
     assert len(settled) > 8
-    assert (
-        delivered[: len(settled) - 1] == settled[:-1]
-    )  # the last line may be cut in the middle of its number
+    assert delivered[: len(settled) - 1] == settled[:-1]  # the last line may be cut in the middle of its number
     assert delivered == list(range(1, len(delivered) + 1))

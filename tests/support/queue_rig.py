@@ -14,9 +14,7 @@ UPSTREAM = "$upstream"
 _PATIENCE_S = 10.0
 
 
-def new_message(
-    sequence: int, *, body: bytes = b"21.5", durability: str = BATCHED, session: str = "s1"
-) -> Message:
+def new_message(sequence: int, *, body: bytes = b"21.5", durability: str = BATCHED, session: str = "s1") -> Message:
     return Message(Envelope("readings", durability=durability), body, "probe", session, sequence, 0, 0)
 
 
