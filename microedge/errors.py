@@ -68,6 +68,29 @@ class ModuleImageError(MicroedgeError):
         super().__init__(f"{file}:{line}: {reason}" if line else f"{file}: {reason}")
 
 
+class IdentityError(MicroedgeError):
+    """An identity cannot be used, made or changed; `subject` is its file or its name."""
+
+    def __init__(self, subject: str, reason: str) -> None:
+        self.subject, self.reason = subject, reason
+        super().__init__(f"{subject}: {reason}")
+
+
+class TwinError(MicroedgeError):
+    """A change of a twin is refused as a whole; `path` says where in the twin document, "" for the file itself.
+
+    `line` counts from 1 where the change came as a text that a person wrote, and is 0 otherwise.
+    """
+
+    def __init__(self, path: str, got: object, expected: str, *, line: int = 0, hint: str = "") -> None:
+        self.path, self.got, self.expected = path, got, expected
+        self.line, self.hint = line, hint
+        where = f"line {line}: " if line else ""
+        found = f"{printable(path)} = {printable(repr(got))}" if path else f"found {printable(repr(got))}"
+        tail = f"; {hint}" if hint else ""
+        super().__init__(f"{where}{found}: expected {expected}{tail}")
+
+
 class QueueError(MicroedgeError):
     """The store-and-forward queue could not do what was asked."""
 

@@ -5,6 +5,7 @@ import pytest
 from microedge import errors
 from microedge.errors import (
     ConfigError,
+    IdentityError,
     MicroedgeError,
     ModuleImageError,
     NotRunningError,
@@ -81,6 +82,7 @@ def test_a_route_error_at_the_end_says_so():
     [
         (ModuleImageError("m/module.toml", "no [module]"), "m/module.toml: no [module]"),
         (ModuleImageError("m/module.toml", "bad name", line=3), "m/module.toml:3: bad name"),
+        (IdentityError("module 'north'", "it has no identity"), "module 'north': it has no identity"),
         (QueueFull(9, 8), "queue is full: used_bytes=9 limit_bytes=8; raise [store] max_mib"),
         (QueueDamaged("queue.db", "not a database", "queue.db.1"), "queue.db: not a database: set aside as queue.db.1"),
     ],
@@ -100,6 +102,7 @@ def test_a_damaged_queue_that_could_not_be_moved_says_what_to_do():
         (RouteSyntaxError, MicroedgeError, 78),
         (ModuleImageError, MicroedgeError, 78),
         (NotRunningError, MicroedgeError, 3),
+        (IdentityError, MicroedgeError, 1),
         (QueueFull, QueueError, 1),
         (QueueDamaged, QueueError, 1),
         (UpstreamUnavailable, UpstreamError, 1),

@@ -38,6 +38,8 @@ PURE = (
     "microedge/queue/policy.py",
     "microedge/queue/record.py",
     "microedge/twin/document.py",
+    "microedge/identity/record.py",
+    "microedge/identity/token.py",
     "microedge/supervisor/lifecycle.py",
     *python_files("microedge/hub"),
 )
