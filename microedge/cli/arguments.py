@@ -79,6 +79,17 @@ _MODULE_CHECK = """\
   microedge module check modules/soil_probe
 """
 
+_IDENTITY_SHOW = """\
+  microedge identity show                          the device and all modules
+  microedge identity show north --json             one module, for a program
+"""
+
+_IDENTITY_ROTATE = """\
+  microedge identity rotate north                  first the secondary key; bring it to whoever signs, ...
+  microedge identity rotate north --which primary  ... then the other one
+  microedge identity rotate --device
+"""
+
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong command line with the nearest known verb and where to read on."""
@@ -212,8 +223,26 @@ def _add_groups(verbs: _Verbs) -> None:
     new.add_argument("--dir", metavar="DIR", help="where (default: the configured modules directory)")
     check = module.add_reading("check", "module:check", "check a module image without running it", _MODULE_CHECK)
     check.add_argument("directory", metavar="DIR", help="the directory that holds its module.toml")
+    _add_identity(verbs.add_group("identity", "show who the device and its modules are, and replace their keys"))
     serial = verbs.add_group("serial", "look at the serial ports")
     serial.add_reading("list", "serial:show", "list serial ports with the names that survive replugging")
+
+
+def _add_identity(identity: _Verbs) -> None:
+    show = identity.add_reading("show", "identity:show", "show generation ids and fingerprints of keys", _IDENTITY_SHOW)
+    of = show.add_mutually_exclusive_group()
+    of.add_argument("name", metavar="NAME", nargs="?", help="one module, in detail")
+    of.add_argument("--device", action="store_true", help="the device itself, in detail")
+    show.add_argument("--reveal", action="store_true", help="show the keys themselves: they are passwords")
+    rotate = identity.add(
+        "rotate", "identity:rotate", "replace one of two keys; the other stays valid", _IDENTITY_ROTATE
+    )
+    of = rotate.add_mutually_exclusive_group(required=True)
+    of.add_argument("name", metavar="NAME", nargs="?", help="a module instance")
+    of.add_argument("--device", action="store_true", help="the key of the device itself")
+    rotate.add_argument(
+        "--which", choices=("primary", "secondary"), default="secondary", help="which key (default: secondary)"
+    )
 
 
 def _whole(text: str) -> int:

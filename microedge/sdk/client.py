@@ -45,6 +45,7 @@ class ModuleClient:
         self._progress_s: float = start["progress_s"]
         self.device: str = start["device"]
         self.module: str = start["module"]
+        self._generation: str = start.get("generation", "")
         self.data_dir: str = start["data_dir"]
         self.desired: dict[str, Any] = start["desired"]
         self.log = Log(start["env"].get("LOG_LEVEL", "info"))
@@ -69,6 +70,11 @@ class ModuleClient:
     def identity(self) -> str:
         """The module identity, `/devices/<device>/modules/<module>`."""
         return f"/devices/{self.device}/modules/{self.module}"
+
+    @property
+    def generation(self) -> str:
+        """The generation id: another one after the module was deleted and made again; "" when it runs alone."""
+        return self._generation
 
     @property
     def is_stopping(self) -> bool:

@@ -23,12 +23,14 @@ from microedge.config.plan import plan
 from microedge.errors import ConfigError
 from microedge.hub.route import Route
 from microedge.hub.table import RouteTable
+from microedge.identity.store import IdentityStore
 from microedge.queue.queue import MessageQueue, QueueSettings
 from microedge.supervisor import bootstrap
 from microedge.supervisor.commands import commands
 from microedge.supervisor.control import ControlSocket
 from microedge.supervisor.exchange import Exchange
 from microedge.supervisor.fleet import Fleet
+from microedge.supervisor.identities import names_in_use
 from microedge.supervisor.instance import Services
 from microedge.supervisor.launcher import Launcher
 from microedge.supervisor.logs import LogRing, SupervisorLog
@@ -72,7 +74,16 @@ class App:
         self.launcher = Launcher(server, self.loop)
         self.reaper = Reaper(self.loop, lambda: self.launcher.is_spawning)
         exchange = Exchange(self.loop, RouteTable([], ttl_s=config.store.ttl_s))
-        services = Services(self.loop, self.launcher, self.reaper, exchange, config.device.id, self.state.data)
+        identities = IdentityStore(config.paths.state, config.device.id, self.loop)
+        services = Services(
+            self.loop,
+            self.launcher,
+            self.reaper,
+            exchange,
+            config.device.id,
+            self.state.data,
+            generation_of=identities.generation,
+        )
         self.runtime = Runtime(
             config=config,
             ring=LogRing(),
@@ -80,6 +91,7 @@ class App:
             exchange=exchange,
             queue=MessageQueue(_queue_settings(config, self.state.queue), self.loop, exchange),
             connector=create(_upstream_settings(config), self.loop),
+            identities=identities,
         )
         self.control = ControlSocket(config.paths.state, self.loop, commands(self.runtime))
         self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
@@ -92,7 +104,7 @@ class App:
         """Run until SIGTERM or SIGINT; return the exit code.
 
         Raises:
-            MicroedgeError: the state directory or the queue cannot be used.
+            MicroedgeError: the state directory, the identities or the queue cannot be used.
         """
         os.umask(0o077)  # what waits in the queue is nobody else's business
         self.state.open()
@@ -101,6 +113,7 @@ class App:
             self.loop.run()
         finally:
             self.runtime.queue.close(_COMMIT_S)
+            self.runtime.identities.close(_COMMIT_S)
             self.control.close()
             self.launcher.close()
             self.loop.close()
@@ -120,6 +133,8 @@ class App:
         for error in runtime.plan.rejected:
             if str(error) not in before:
                 log.error("%s", error)
+        planned = [instance.name for instance in runtime.plan.instances]
+        runtime.identities.follow(planned, names_in_use(runtime.config, runtime.discovery))
         runtime.fleet.apply(runtime.plan.instances)
         self._rescan_timer.cancel()
         if any(not entry.is_settled for entry in runtime.discovery.dropped_in.values()):
@@ -139,6 +154,7 @@ class App:
             self.loop.on_signal(signum, self._stop)
         self.loop.on_signal(signal.SIGHUP, self.reload)
         self.launcher.open(self.reaper)
+        self.runtime.identities.open()
         self.runtime.queue.open()
         self._use_routes(routes)
         self.runtime.exchange.open(self.runtime.queue, self.runtime.connector)

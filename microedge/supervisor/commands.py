@@ -11,6 +11,7 @@ from microedge.errors import MicroedgeError
 from microedge.message import MAX_MESSAGE_BYTES, Message
 from microedge.supervisor import status
 from microedge.supervisor.control import Command, Reply
+from microedge.supervisor.identities import identity_commands
 from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
 from microedge.supervisor.logs import Line, LogRing
@@ -37,6 +38,7 @@ def commands(runtime: Runtime) -> dict[str, Command]:
         "logs": lambda request, reply: _logs(runtime, request, reply),
         "tail": lambda request, reply: _tail(runtime, request, reply),
         "send": lambda request, reply: reply.result(_send(runtime, request)),
+        **identity_commands(runtime.identities),
     }
 
 

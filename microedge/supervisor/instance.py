@@ -52,6 +52,7 @@ class Services:
     exchange: SessionEvents
     device: str
     data_dir: str  # holds one directory per instance
+    generation_of: Callable[[str], str] = lambda module: ""  # the generation id of an instance's identity
 
 
 class Instance:
@@ -332,6 +333,7 @@ class Instance:
         return {
             "device": self._services.device,
             "module": self.name,
+            "generation": self._services.generation_of(self.name),
             "image": image.name,
             "image_dir": image.directory,
             "entry_module": image.entry_module,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from microedge.config.discovery import Discovery
 from microedge.config.model import Config
 from microedge.config.plan import Plan
+from microedge.identity.store import IdentityStore
 from microedge.queue.queue import MessageQueue
 from microedge.supervisor.exchange import Exchange
 from microedge.supervisor.fleet import Fleet
@@ -25,6 +26,7 @@ class Runtime:
     exchange: Exchange
     queue: MessageQueue
     connector: Connector | None
+    identities: IdentityStore
     discovery: Discovery | None = None
     plan: Plan = field(default_factory=lambda: Plan((), (), ()))
     warnings: list[str] = field(default_factory=list)

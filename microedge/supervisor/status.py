@@ -40,7 +40,12 @@ def status_document(runtime: Runtime) -> dict[str, Any]:
         "rejected": [{"file": _place(error), "reason": error.reason} for error in runtime.plan.rejected],
         "routes": _routes(runtime),
         "dropped": dict(runtime.exchange.dropped),
-        "warnings": [*runtime.plan.warnings, *runtime.warnings, *_dead_ends(runtime)],
+        "warnings": [
+            *runtime.plan.warnings,
+            *runtime.warnings,
+            *_dead_ends(runtime),
+            *runtime.identities.warnings,
+        ],
     }
 
 

@@ -17,6 +17,7 @@ READING = (
     ["check"],
     ["version"],
     ["queue", "status"],
+    ["identity", "show"],
     ["module", "check", "d"],
     ["serial", "list"],
 )
@@ -28,6 +29,8 @@ ACTING = (
     ["send", "a", "i", "1"],
     ["run", "--live"],
     ["module", "new", "a"],
+    ["identity", "rotate", "a"],
+    ["identity", "rotate", "--device", "--which", "primary"],
 )
 
 

@@ -428,6 +428,12 @@ def test_a_client_knows_who_it_is(hub: ModuleHub):
     assert client.desired["interval_s"] == 5
 
 
+def test_a_client_knows_its_generation_unless_it_runs_alone(hub: ModuleHub):
+    with ModuleHub(generation="4b42bf9e94288ee0") as other:
+        assert other.client.generation == "4b42bf9e94288ee0"
+    assert hub.client.generation == ""
+
+
 def test_ready_is_said_at_once(hub: ModuleHub):
     hub.client.ready()
 
