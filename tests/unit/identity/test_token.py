@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
+import sys
 
 import pytest
 from support.requirements import require_program
@@ -158,6 +159,15 @@ GOOD = sign(RESOURCE, KEY, EXPIRY_S)
 )
 def test_a_token_that_is_not_right_is_refused(token, keys, resource, now_s):
     assert not verify(token, keys, resource=resource, now_s=now_s)
+
+
+def test_only_the_first_signature_loads_openssl():
+    """The supervisor shows fingerprints; they must not cost it 4 MiB for the rest of its life."""
+    fingerprint_only = f"import sys; from microedge.identity import token; token.fingerprint({KEY!r})"
+    loaded = f"{fingerprint_only}; print('hashlib' in sys.modules, 'hmac' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_a_fingerprint_can_be_had_from_sha256sum():
