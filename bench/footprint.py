@@ -12,7 +12,7 @@ from contestants import Contestant, Microedge, Supervised
 from processes import cpu_s, memory, switches, wait_for
 from rows import MIB, Figures, Plan, Row, medians, plan_of_arguments, print_rows, workplace
 
-_BUDGETS = {0: 17.0, 10: 46.0, 20: 68.0}
+_BUDGETS = {10: 46.0, 20: 68.0}
 _IDLE_MODULES = 10
 _IDLE_BUDGET_MS = 60.0
 
@@ -93,11 +93,11 @@ def _memory_rows(count: int, upstream: str, found: Figures, peers: dict[str, Fig
         budget = 26.0 if is_mqtt else 17.0
         rows.append(Row(f"supervisor alone, {upstream}: RSS", "MB", found["root_rss"], budget=budget))
     row = Row(
-        f"whole runtime with {count} idle modules, {upstream}: PSS",
+        f"whole runtime with {count} idle module{'' if count == 1 else 's'}, {upstream}: PSS",
         "MB",
         found["pss"],
         peers={name: figures["pss"] for name, figures in peers.items()},
-        budget=_BUDGETS.get(count) if count else None,
+        budget=None if is_mqtt else _BUDGETS.get(count),
         detail={"anonymous_mb": found["anonymous"], "supervisor_rss_mb": found["root_rss"]},
     )
     row.detail["peers_anonymous_mb"] = {name: figures["anonymous"] for name, figures in peers.items()}

@@ -14,12 +14,16 @@ _TITLES = {
 _NOTES = {
     "start": """From the start command to the first message of one module at the broker; then that module is killed.""",
     "footprint": """PSS counts memory that processes share once, over all processes. It falls when other programs on the
-machine run from the same interpreter; `anonymous_mb` in `bench/results.json` does not.""",
-    "throughput": """User and system time over all processes of the contestant. At a steady rate the wake-ups cost, not
-the messages. Rates, latencies and what was lost are in `bench/results.json`.""",
+machine run from the same interpreter; `anonymous_mb` in `bench/results.json` does not. The budgets are for a device
+without upstream, but for the one that names MQTT.""",
+    "throughput": """User and system time over all processes of the contestant. Without an upstream the hub
+acknowledges, counts and drops. At a steady rate the wake-ups cost, not the messages. Rates, latencies and what was
+lost are in `bench/results.json`.""",
     "writes": """The databases of the queue and of Mosquitto are each on an ext4 of their own, read through its block
-statistics after a sync, so that journal and metadata are in it. Mosquitto is told to save every 5 s, as long as
-microedge lets a message wait; by default it saves every 30 minutes, and loses what came since.""",
+statistics after a sync, so that journal and metadata are in it. The bodies are random hexadecimal digits, which
+compress less than most readings do (microedge's queue compresses, Mosquitto's file does not). Mosquitto is told to
+save every 5 s, as long as microedge lets a message wait; by default it saves every 30 minutes, and loses what came
+since.""",
     "flood": """supervisord writes to rotated files, as it does by default; microedge keeps the last lines in RAM and
 lets the module wait.""",
 }

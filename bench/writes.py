@@ -62,7 +62,8 @@ class There(Supervised):
 
 def sender(directory: str, count: int, rate_hz: int, *, report: bool) -> dict[str, tuple[str, Settings]]:
     go = os.path.join(directory, "go")
-    return {"m": ("bench_sender", {"count": count, "bytes": _SIZE, "rate_hz": rate_hz, "go": go, "report": report})}
+    settings: Settings = {"count": count, "bytes": _SIZE, "rate_hz": rate_hz, "go": go, "report": report, "noise": True}
+    return {"m": ("bench_sender", settings)}
 
 
 def while_up(count: int) -> dict[str, Any]:

@@ -16,10 +16,13 @@ def main() -> None:
     while settings["go"] and not os.path.exists(settings["go"]):
         time.sleep(0.05)
     began_s = due_s = time.monotonic()
-    padding = b"x" * (int(settings["bytes"]) - 29)
+    size, is_noisy = int(settings["bytes"]) - 29, settings.get("noise") == "True"
+    padding = b"x" * size
     rate_hz = float(settings["rate_hz"])
     for number in range(int(settings["count"])):
         room.acquire()
+        if is_noisy:
+            padding = os.urandom(size).hex().encode()[:size]
         client.publish(TOPIC, b"%08d %019d %b" % (number, time.monotonic_ns(), padding), qos=1)
         if rate_hz:
             due_s += 1 / rate_hz

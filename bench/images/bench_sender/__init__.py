@@ -14,7 +14,7 @@ def main(client: ModuleClient) -> None:
         if not client.wait(0.05):
             return
     began_s = time.monotonic()
-    send(client, wanted["count"], wanted["bytes"], wanted["rate_hz"])
+    send(client, wanted)
     sent_s = time.monotonic()
     client.flush(3_600)
     if wanted["report"]:
@@ -22,10 +22,13 @@ def main(client: ModuleClient) -> None:
     client.run()
 
 
-def send(client: ModuleClient, count: int, size: int, rate_hz: float) -> None:
-    padding = b"x" * (size - 29)
+def send(client: ModuleClient, wanted: dict) -> None:
+    size, rate_hz, is_noisy = wanted["bytes"] - 29, wanted["rate_hz"], wanted["noise"]
+    padding = b"x" * size
     due_s = time.monotonic()
-    for number in range(count):
+    for number in range(wanted["count"]):
+        if is_noisy:
+            padding = os.urandom(size).hex().encode()[:size]
         client.send("readings", b"%08d %019d %b" % (number, time.monotonic_ns(), padding))
         if rate_hz:
             due_s += 1 / rate_hz
