@@ -6,21 +6,18 @@
     sink   := $upstream | BrokeredEndpoint("/modules/<m>/inputs/<i>")
 
 The trailing `/*` may be left out, and `<m>` may be `*`. The grammar is edgeHub's; see Microsoft's page "Deploy
-modules and establish routes".
+modules and establish routes". The condition has a file of its own, `condition.py`.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-
 from microedge.errors import RouteSyntaxError
-from microedge.hub.route import LOWEST_PRIORITY, Route, Sink, Source
+from microedge.hub.compile import Condition, compile_condition
+from microedge.hub.condition import parse_condition
+from microedge.hub.lexer import Cursor
+from microedge.hub.route import ALL, LOWEST_PRIORITY, TWIN, Route, Sink, Source
 from microedge.names import is_name
 
-_SPACE = re.compile(r"\s*")
-_WORD = re.compile(r"[^\s()\"']+")
-_STRING = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _SOURCES = "a source: /messages/*, /messages/modules/<module>/outputs/<output> or /twinChangeNotifications"
 _SINKS = '$upstream or BrokeredEndpoint("/modules/<module>/inputs/<input>")'
 _MAX_CHARS = 4_096
@@ -34,20 +31,23 @@ def parse(name: str, text: str, *, priority: int = LOWEST_PRIORITY, ttl_s: int |
     """
     if len(text) > _MAX_CHARS:
         raise RouteSyntaxError(name, text[:_MAX_CHARS], _MAX_CHARS, f"at most {_MAX_CHARS} characters")
-    cursor = _Cursor(name, text)
+    cursor = Cursor(name, text)
     if cursor.takes("SELECT"):
         cursor.need("*", "* after SELECT")
     cursor.need("FROM", "FROM")
     source = _source(cursor)
-    if cursor.takes("WHERE"):
-        raise cursor.error("no WHERE: this version routes by source only", at=cursor.word_at)
-    cursor.need("INTO", "INTO")
+    condition = _condition(cursor, source) if cursor.takes("WHERE") else None
+    cursor.need("INTO", "INTO" if condition else "WHERE or INTO")
     sink = _sink(cursor)
     cursor.need_end()
-    return replace(Route(name, text, source, sink), priority=priority, ttl_s=ttl_s)
+    return Route(name, text, source, sink, condition, priority, ttl_s)
 
 
-def _source(cursor: _Cursor) -> Source:
+def _condition(cursor: Cursor, source: Source) -> Condition:
+    return compile_condition(parse_condition(cursor, is_of_twin=source.kind == TWIN))
+
+
+def _source(cursor: Cursor) -> Source:
     path = cursor.word(_SOURCES)
     at = cursor.word_at
     parts = path.split("/")
@@ -57,14 +57,14 @@ def _source(cursor: _Cursor) -> Source:
     if len(segments) > 1 and segments[-1] in ("*", ""):
         segments.pop()
     if segments == ["*"]:
-        return Source(kind="all")
+        return Source(kind=ALL)
     lowered = [segment.lower() for segment in segments]
     if lowered == ["twinchangenotifications"]:
-        return Source(kind="twin")
+        return Source(kind=TWIN)
     return _message_source(cursor, at, lowered)
 
 
-def _message_source(cursor: _Cursor, at: int, segments: list[str]) -> Source:
+def _message_source(cursor: Cursor, at: int, segments: list[str]) -> Source:
     """`segments` of messages[/modules[/<m>[/outputs[/<o>]]]], in lower case."""
     literals = {0: "messages", 1: "modules", 3: "outputs"}
     column = at + 1
@@ -80,7 +80,7 @@ def _message_source(cursor: _Cursor, at: int, segments: list[str]) -> Source:
     return Source(module="" if module == "*" else module, output="" if output == "*" else output)
 
 
-def _sink(cursor: _Cursor) -> Sink:
+def _sink(cursor: Cursor) -> Sink:
     word = cursor.word(_SINKS)
     at = cursor.word_at
     if word.lower() == "$upstream":
@@ -96,61 +96,3 @@ def _sink(cursor: _Cursor) -> Sink:
     if not (is_name(segments[2]) and is_name(segments[4])):
         raise cursor.error("a module name and an input name", at=path_at)
     return Sink(module=segments[2], input=segments[4])
-
-
-class _Cursor:
-    """A place in the text. Offsets count from 0 here, columns in errors from 1."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self._name = name
-        self._text = text
-        self._at = 0
-        self.word_at = 0
-
-    def takes(self, keyword: str) -> bool:
-        """Step over `keyword` if it comes next; a question and a move, because grammars are read that way."""
-        self._skip_space()
-        match = _WORD.match(self._text, self._at)
-        if match is None or match.group().upper() != keyword:
-            return False
-        self.word_at, self._at = match.start(), match.end()
-        return True
-
-    def need(self, keyword: str, expected: str) -> None:
-        if not self.takes(keyword):
-            raise self.error(expected)
-
-    def word(self, expected: str) -> str:
-        self._skip_space()
-        match = _WORD.match(self._text, self._at)
-        if match is None:
-            raise self.error(expected)
-        self.word_at, self._at = match.start(), match.end()
-        return match.group()
-
-    def string(self, expected: str) -> tuple[str, int]:
-        self._skip_space()
-        match = _STRING.match(self._text, self._at)
-        if match is None:
-            raise self.error(expected)
-        self._at = match.end()
-        return match.group(1) or match.group(2) or "", match.start()
-
-    def need_character(self, character: str) -> None:
-        self._skip_space()
-        if not self._text.startswith(character, self._at):
-            raise self.error(f"{character!r}")
-        self._at += 1
-
-    def need_end(self) -> None:
-        self._skip_space()
-        if self._at < len(self._text):
-            raise self.error("the end of the route")
-
-    def error(self, expected: str, *, at: int | None = None) -> RouteSyntaxError:
-        self._skip_space()
-        return RouteSyntaxError(self._name, self._text, (self._at if at is None else at) + 1, expected)
-
-    def _skip_space(self) -> None:
-        match = _SPACE.match(self._text, self._at)
-        self._at = match.end() if match else self._at

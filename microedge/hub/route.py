@@ -8,18 +8,13 @@ literally and never matches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
-from microedge.message import Message
+from microedge.hub.compile import Condition
 from microedge.names import UPSTREAM, input_endpoint
 
 LOWEST_PRIORITY = 9  # 0 is sent first
 
-
-class Condition(Protocol):
-    """What stands behind WHERE: three-valued logic, where None (undefined) counts as no match."""
-
-    def evaluate(self, message: Message) -> bool | None: ...
+MESSAGES, TWIN, ALL = "messages", "twin", "all"
 
 
 @dataclass(frozen=True)
@@ -28,13 +23,18 @@ class Source:
 
     module: str = ""
     output: str = ""
-    kind: str = "messages"  # "messages", "twin" (twin changes) or "all"
+    kind: str = MESSAGES  # what modules send, TWIN: changes of twins, or ALL of it
 
     def matches(self, module: str, output: str) -> bool:
         """True for a message that `module` sent on `output`."""
-        if self.kind == "twin":
+        if self.kind == TWIN:
             return False
         return self.module in ("", module.lower()) and self.output in ("", output.lower())
+
+    @property
+    def matches_twin_changes(self) -> bool:
+        """True for messages that say what changed in a twin."""
+        return self.kind != MESSAGES
 
 
 @dataclass(frozen=True)

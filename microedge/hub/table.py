@@ -1,84 +1,158 @@
 """All routes together: which endpoints a message goes to.
 
 Every route looks at every message; a message goes to an endpoint once, however many routes lead there, with the
-priority and TTL of the most urgent of them (edgeHub's rule). Modules send the same envelope again and again, so the
-answer is kept per module and envelope; a condition that reads the body cannot be kept and is asked each time.
+priority and TTL of the most urgent of them (edgeHub's rule). Modules send the same envelope again and again, so what
+follows from module and envelope is kept for both: the routes whose source takes the message, and the answers of all
+conditions that ask for nothing else. Only conditions that read the body, or what differs from message to message, are
+asked each time, and the body is decoded at most once for all of them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from microedge.hub.compile import Condition
+from microedge.hub.facts import Facts, Problem
 from microedge.hub.route import Route
 from microedge.message import Envelope, Message, Target
 from microedge.names import UPSTREAM
 
 _ANSWERS_MAX = 1_024  # kept; an output that varies its properties starts them over now and then
+_DECISIONS_MAX = 64  # kept for each answer: combinations of conditions that were true
+_OUTPUTS_MAX = 1_000  # remarked on: a module may invent names of outputs without end
 
 
-class _Answer:
-    """The routes that take one kind of message, and how many they took."""
+class Decision:
+    """Where messages of one kind go: the routes that take them, and how many they took since the last count.
 
-    __slots__ = ("count", "routes", "targets")
+    Without targets, `drop_reason` is "no_route", or "no_upstream" if they were meant for one there is not;
+    `is_filtered` says that a condition stood between them and a route.
+    """
 
-    def __init__(self, routes: Sequence[Route], targets: tuple[Target, ...]) -> None:
+    __slots__ = ("count", "drop_reason", "is_filtered", "routes", "targets")
+
+    def __init__(self, routes: Sequence[Route], targets: tuple[Target, ...], *, is_filtered: bool) -> None:
         self.routes = routes
         self.targets = targets
+        self.drop_reason = "" if targets else "no_upstream" if routes else "no_route"
+        self.is_filtered = is_filtered
         self.count = 0
 
 
-class RouteTable:
-    """Answers where a message goes. Immutable but for its counters."""
+class _Answer:
+    """What follows from module and envelope: a decision, or routes of which some have to ask the message.
 
-    def __init__(self, routes: Sequence[Route], *, ttl_s: int, has_upstream: bool = True) -> None:
+    `candidates` are the routes that may take it, each with the condition that is still open.
+    """
+
+    __slots__ = ("candidates", "decisions", "final")
+
+    def __init__(self) -> None:
+        self.candidates: list[tuple[Route, Condition | None]] = []
+        self.decisions: dict[tuple[int, ...], Decision] = {}
+        self.final: Decision | None = None
+
+
+class RouteTable:
+    """Answers where a message goes. Immutable but for its counters and for what is kept.
+
+    `undefined_bodies` counts the messages whose body a condition asked for and could not read, by the code of the
+    problem. `remarks` holds a sentence for the log at the first of them for each output; whoever logs it empties it.
+    """
+
+    def __init__(self, routes: Sequence[Route], *, ttl_s: int, device: str = "", has_upstream: bool = True) -> None:
         """`ttl_s` is the store's; without an upstream, `$upstream` is no endpoint."""
         self.routes = tuple(sorted(routes, key=lambda route: (route.priority, route.name)))
+        self.undefined_bodies: Counter[str] = Counter()
+        self.remarks: list[str] = []
         self._ttl_s = ttl_s
+        self._device = device
         self._has_upstream = has_upstream
         self._counts = dict.fromkeys((route.name for route in routes), 0)
         self._answers: dict[tuple[str, Envelope], _Answer] = {}
-        self._is_kept = all(route.condition is None for route in routes)
+        self._remarked: set[tuple[str, str, str]] = set()
 
-    def targets(self, message: Message) -> tuple[Target, ...]:
-        """Return the targets for a message, most urgent first, each endpoint once.
+    def decide(self, message: Message) -> Decision:
+        """Return where a message goes, and count it for the routes that take it.
 
-        Empty means that it goes nowhere: the caller counts it as dropped, by `drop_reason`.
+        Never raises, whatever the message holds: what a condition cannot read is undefined, and no match.
         """
         key = (message.module, message.envelope)
         answer = self._answers.get(key)
         if answer is None:
-            answer = self._answer(message)
-            if self._is_kept:
-                self._keep(key, answer)
-        answer.count += 1
-        if not self._is_kept:
-            self._fold(answer)
-        return answer.targets
+            answer = self._keep(key, self._answer(message))
+        decision = answer.final
+        if decision is None:
+            decision = self._ask(answer, message)
+        decision.count += 1
+        return decision
 
-    def drop_reason(self, message: Message) -> str:
-        """Return why a message has no target: "no_route", or "no_upstream" if it was meant for one there is not."""
-        return "no_upstream" if any(self._takes(route, message) for route in self.routes) else "no_route"
+    def decide_twin_change(self, message: Message) -> Decision:
+        """Return where a message that says what changed in a twin goes, and count it. Nothing is kept: it is rare."""
+        answer = _Answer()
+        answer.candidates = [(route, route.condition) for route in self.routes if route.source.matches_twin_changes]
+        decision = self._ask(answer, message)
+        decision.count += 1
+        self._fold(decision)
+        return decision
+
+    def targets(self, message: Message) -> tuple[Target, ...]:
+        """Return the targets for a message, most urgent first, each endpoint once; count it as `decide` does."""
+        return self.decide(message).targets
 
     def counts(self) -> dict[str, int]:
         """Return how many messages each route has taken."""
         for answer in self._answers.values():
-            self._fold(answer)
+            self._fold_answer(answer)
         return dict(self._counts)
 
     def _answer(self, message: Message) -> _Answer:
-        hits = [route for route in self.routes if self._takes(route, message)]
+        """Settle what module and envelope say."""
+        answer, facts, is_open, is_filtered = _Answer(), Facts(message, self._device), False, False
+        for route in self.routes:
+            if not route.source.matches(message.module, message.output):
+                continue
+            condition = route.condition
+            if condition is not None and condition.is_of_envelope:
+                if condition.evaluate(facts) is not True:
+                    is_filtered = True
+                    continue
+                condition = None
+            answer.candidates.append((route, condition))
+            is_open = is_open or condition is not None
+        if not is_open:
+            answer.final = self._decision([route for route, _ in answer.candidates], message, is_filtered)
+        return answer
+
+    def _ask(self, answer: _Answer, message: Message) -> Decision:
+        """Ask the conditions that are open. Which routes took it names the decision, so it is made once for each."""
+        facts = Facts(message, self._device)
+        hits = tuple(
+            [
+                index
+                for index, (_, condition) in enumerate(answer.candidates)
+                if condition is None or condition.evaluate(facts) is True
+            ]
+        )
+        if facts.problem is not None:
+            self._remark(message, facts.problem)
+        decision = answer.decisions.get(hits)
+        if decision is None:
+            if len(answer.decisions) >= _DECISIONS_MAX:
+                self._fold_answer(answer)
+                answer.decisions.clear()
+            routes = [answer.candidates[index][0] for index in hits]
+            decision = answer.decisions[hits] = self._decision(routes, message, is_filtered=not hits)
+        return decision
+
+    def _decision(self, routes: list[Route], message: Message, is_filtered: bool) -> Decision:
         targets: dict[str, Target] = {}
-        for route in hits:
+        for route in routes:
             endpoint = route.sink.endpoint
             if endpoint not in targets and (self._has_upstream or endpoint != UPSTREAM):
                 targets[endpoint] = (endpoint, route.priority, self._ttl(route, message.envelope))
-        return _Answer(hits, tuple(targets.values()))
-
-    @staticmethod
-    def _takes(route: Route, message: Message) -> bool:
-        if not route.source.matches(message.module, message.output):
-            return False
-        return route.condition is None or route.condition.evaluate(message) is True
+        return Decision(routes, tuple(targets.values()), is_filtered=is_filtered)
 
     def _ttl(self, route: Route, envelope: Envelope) -> int:
         """The operator's word (the route) goes before the producer's (the message), that before the store's."""
@@ -86,14 +160,30 @@ class RouteTable:
             return route.ttl_s
         return self._ttl_s if envelope.ttl_s is None else envelope.ttl_s
 
-    def _keep(self, key: tuple[str, Envelope], answer: _Answer) -> None:
+    def _remark(self, message: Message, problem: Problem) -> None:
+        self.undefined_bodies[problem.code] += 1
+        key = (message.module, message.output, problem.code)
+        if key in self._remarked or len(self._remarked) >= _OUTPUTS_MAX:
+            return
+        self._remarked.add(key)
+        where = f"{message.module}/{message.output}"
+        self.remarks.append(f"a route asks for $body, which is undefined in messages of {where}: {problem.text}")
+
+    def _keep(self, key: tuple[str, Envelope], answer: _Answer) -> _Answer:
         if len(self._answers) >= _ANSWERS_MAX:
             for old in self._answers.values():
-                self._fold(old)
+                self._fold_answer(old)
             self._answers.clear()
         self._answers[key] = answer
+        return answer
 
-    def _fold(self, answer: _Answer) -> None:
-        for route in answer.routes:
-            self._counts[route.name] += answer.count
-        answer.count = 0
+    def _fold_answer(self, answer: _Answer) -> None:
+        if answer.final is not None:
+            self._fold(answer.final)
+        for decision in answer.decisions.values():
+            self._fold(decision)
+
+    def _fold(self, decision: Decision) -> None:
+        for route in decision.routes:
+            self._counts[route.name] += decision.count
+        decision.count = 0

@@ -179,7 +179,9 @@ class App:
             runtime.warnings.append(
                 "[upstream] type is none: what goes INTO $upstream ends here, counted as no_upstream"
             )
-        runtime.exchange.use_routes(RouteTable(routes, ttl_s=runtime.config.store.ttl_s, has_upstream=has_upstream))
+        config = runtime.config
+        table = RouteTable(routes, ttl_s=config.store.ttl_s, device=config.device.id, has_upstream=has_upstream)
+        runtime.exchange.use_routes(table)
 
     def _feed_watchdog(self) -> None:
         if self.notifier.watchdog_s:

@@ -133,6 +133,7 @@ def _event(message: Message) -> dict[str, Any]:
         "time_ms": message.created_ms,
         "message_id": message.message_id,
         "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
         "properties": message.properties,
     }
     try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from microedge.hub.inputs import Answer, InputPort
 from microedge.hub.session import Received, Session
-from microedge.hub.table import RouteTable
+from microedge.hub.table import Decision, RouteTable
 from microedge.message import JSON_ENCODING, JSON_TYPE, Envelope, Message, Ticket
 from microedge.names import UPSTREAM, input_endpoint
 from microedge.queue.queue import MessageQueue
@@ -26,6 +26,7 @@ from microedge.upstream.connector import Connector
 log = logging.getLogger(__name__)
 
 _LEASE_BYTES = 1_048_576  # handed to the upstream at a time
+_UNROUTED_MAX = 1_000  # a module may invent names of outputs without end
 _MANUAL = "$cli"  # the module name of messages that a person sends; no instance can have it
 Listener = Callable[[Message], None]
 
@@ -48,7 +49,7 @@ class Exchange:
         self._next_delivery = 1
         self._paused: set[str] = set()  # endpoints whose module failed a message a moment ago
         self._listeners: list[Listener] = []
-        self._unrouted: dict[tuple[str, str], str] = {}  # why, said once
+        self._unrouted: set[tuple[str, str]] = set()  # modules and outputs that the log has named
         self._to_acknowledge: set[str] = set()  # session ids
         self._to_serve: set[str] = set()  # endpoints
         self._is_service_due = False
@@ -124,15 +125,18 @@ class Exchange:
             self._settle_answer(port, port.lost(is_failure=not instance.is_leaving))
 
     def _accept(self, session: Session, messages: Sequence[Message]) -> None:
-        targets_of, append, serve = self.routes.targets, self._queue.append, self._to_serve
+        decide, append, serve = self.routes.decide, self._queue.append, self._to_serve
         for message in messages:
-            targets = targets_of(message)
+            decision = decide(message)
+            targets = decision.targets
             if targets:
                 append(message, targets)
                 for target in targets:
                     serve.add(target[0])
             else:
-                self._drop_unrouted(message)
+                self._drop_unrouted(message, decision)
+        if self.routes.remarks:
+            self._say_remarks()
         if self._listeners:
             for message in messages:
                 for listener in list(self._listeners):
@@ -140,14 +144,21 @@ class Exchange:
         self._to_acknowledge.add(session.session)
         self._service_soon()
 
-    def _drop_unrouted(self, message: Message) -> None:
+    def _drop_unrouted(self, message: Message, decision: Decision) -> None:
+        self.dropped[decision.drop_reason] += 1
         key = (message.module, message.output)
-        reason = self._unrouted.get(key)
-        if reason is None:
-            reason = self._unrouted[key] = self.routes.drop_reason(message)
-            if reason == "no_route":
-                log.warning("no route takes messages of %s/%s: they are dropped and counted as no_route", *key)
-        self.dropped[reason] += 1
+        if decision.drop_reason != "no_route" or key in self._unrouted or len(self._unrouted) >= _UNROUTED_MAX:
+            return
+        self._unrouted.add(key)
+        if decision.is_filtered:
+            log.info("no route takes some messages of %s/%s: no WHERE is true; they are counted as no_route", *key)
+        else:
+            log.warning("no route takes messages of %s/%s: they are dropped and counted as no_route", *key)
+
+    def _say_remarks(self) -> None:
+        for remark in self.routes.remarks:
+            log.warning("%s", remark)
+        self.routes.remarks.clear()
 
     # --- Queue events ---
 

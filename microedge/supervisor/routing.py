@@ -9,6 +9,7 @@ from microedge.config.plan import InstancePlan
 from microedge.errors import ConfigError, RouteSyntaxError
 from microedge.hub.parser import parse
 from microedge.hub.route import Route, Sink, Source
+from microedge.hub.table import RouteTable
 
 _EVERYTHING = Route("everything", "FROM /messages/* INTO $upstream", Source(), Sink())
 
@@ -29,6 +30,12 @@ def routes_of(config: Config) -> list[Route]:
             expected = f"{error.expected}, at column {error.column} of the route"
             raise ConfigError(config.file, route.line, f"[routes] {route.name}", route.text, expected) from error
     return routes
+
+
+def blind_spots(table: RouteTable) -> list[str]:
+    """Return a warning when conditions asked for bodies that they could not read."""
+    counts = ", ".join(f"{code} {count}" for code, count in sorted(table.undefined_bodies.items()))
+    return [f"a WHERE asked for $body where it is undefined: messages by reason: {counts}"] if counts else []
 
 
 def dead_ends(routes: Sequence[Route], plans: Iterable[InstancePlan]) -> list[str]:

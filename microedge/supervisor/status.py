@@ -11,7 +11,7 @@ from microedge.errors import NotRunningError
 from microedge.supervisor import processes
 from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
-from microedge.supervisor.routing import dead_ends
+from microedge.supervisor.routing import blind_spots, dead_ends
 from microedge.supervisor.runtime import Runtime
 
 
@@ -43,7 +43,7 @@ def status_document(runtime: Runtime) -> dict[str, Any]:
         "warnings": [
             *runtime.plan.warnings,
             *runtime.warnings,
-            *_dead_ends(runtime),
+            *_route_warnings(runtime),
             *runtime.identities.warnings,
         ],
     }
@@ -116,8 +116,9 @@ def find(runtime: Runtime, name: str) -> Instance:
     return instance
 
 
-def _dead_ends(runtime: Runtime) -> list[str]:
-    return dead_ends(runtime.exchange.routes.routes, [one.plan for one in runtime.fleet.instances.values()])
+def _route_warnings(runtime: Runtime) -> list[str]:
+    table, plans = runtime.exchange.routes, [one.plan for one in runtime.fleet.instances.values()]
+    return [*dead_ends(table.routes, plans), *blind_spots(table)]
 
 
 def _routes(runtime: Runtime) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from microedge.errors import RouteSyntaxError
+from microedge.hub.expression import Literal
 from microedge.hub.parser import parse
 from microedge.hub.route import Sink, Source
 
@@ -92,9 +93,12 @@ def test_without_more_a_route_has_the_lowest_priority_and_leaves_the_ttl_to_othe
         ("FROM /messages/modules/probe/outputs/x/y" + INTO, 40, "no further segment in a source"),
         ("FROM /twinChangeNotifications/x" + INTO, 6, "a source"),
         ('FROM "/messages/*"' + INTO, 6, "a source"),
-        ("FROM /messages/*", 17, "INTO"),
-        ("FROM /messages/* TO $upstream", 18, "INTO"),
-        ("FROM /messages/* WHERE $body.x = 1" + INTO, 18, "no WHERE"),
+        ("FROM /messages/*", 17, "WHERE or INTO"),
+        ("FROM /messages/* TO $upstream", 18, "WHERE or INTO"),
+        ("FROM /messages/* WHERE" + INTO, 24, "a property"),
+        ("FROM /messages/* WHERE $body.x = 1", 35, "INTO"),
+        ("FROM /messages/* WHERE $body.x = 1 WHERE true" + INTO, 36, "an operator or INTO"),
+        ("FROM /messages/* WHERE true INTO upstream", 34, r"\$upstream or"),
         ("FROM /messages/* INTO", 22, r"\$upstream or"),
         ("FROM /messages/* INTO upstream", 23, r"\$upstream or"),
         ("FROM /messages/* INTO $upstream, $upstream", 23, r"\$upstream or"),
@@ -114,6 +118,32 @@ def test_a_bad_route_names_the_column_and_what_was_expected(text: str, column: i
         parse("r", text)
 
     assert caught.value.column == column
+
+
+@pytest.mark.parametrize("text", ["FROM /* where true into $upstream", "FROM /* WhErE  (\ttrue\n) INTO $upstream"])
+def test_a_condition_stands_between_where_and_into(text: str):
+    condition = parse("r", text).condition
+
+    assert condition is not None
+    assert condition.tree == Literal(True)
+
+
+def test_twin_change_includes_belongs_to_routes_from_twin_changes():
+    twin = "twin_change_includes(properties.reported.pump)"
+
+    assert parse("r", f"FROM /twinChangeNotifications WHERE {twin}{INTO}").condition is not None
+    with pytest.raises(RouteSyntaxError, match="column 15: expected twin_change_includes only in a route FROM /twin"):
+        parse("r", f"FROM /* WHERE {twin}{INTO}")
+
+
+def test_the_error_shows_a_caret_under_the_column():
+    with pytest.raises(RouteSyntaxError) as caught:
+        parse("r", "FROM /* WHERE level > 3 INTO $upstream")
+
+    assert caught.value.caret() == (
+        "FROM /* WHERE level > 3 INTO $upstream\n"
+        "              ^ expected a number, as on the other side of >; properties are text, write as_number(level)"
+    )
 
 
 def test_a_route_longer_than_4096_characters_is_refused():

@@ -35,3 +35,10 @@ def test_a_sink_without_module_is_the_upstream():
 
 def test_a_sink_with_module_is_that_modules_input():
     assert Sink("valve", "commands").endpoint == "/modules/valve/inputs/commands"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [(Source(), False), (Source(kind="all"), True), (Source(kind="twin"), True)]
+)
+def test_changes_of_twins_are_taken_by_their_own_source_and_by_the_one_that_takes_all(source: Source, expected: bool):
+    assert source.matches_twin_changes is expected
