@@ -21,6 +21,7 @@ MAX_VALUE_CHARS = 200
 Entry = dict[str, Any]
 
 _ABSENT = object()
+_SAME_REFUSAL = ("origin", "part", "reason")
 
 
 def dotted(path: Path) -> str:
@@ -54,7 +55,10 @@ def _difference(path: Path, before: Mapping[str, Any], after: Mapping[str, Any])
 
 
 class History:
-    """The last changes of desired properties and tags, and the last refusals; oldest first."""
+    """The last changes of desired properties and tags, and the last refusals; oldest first.
+
+    Lists and entries are replaced and never changed, so another thread may go on reading those it was given.
+    """
 
     def __init__(self, changes: list[Entry] | None = None, refusals: list[Entry] | None = None) -> None:
         self.changes = list(changes or ())
@@ -68,7 +72,7 @@ class History:
         self.changes = _bounded([*self.changes, noted], MAX_CHANGES)
 
     def refused(self, origin: str, part: str, error: TwinError, now: str) -> None:
-        """Note a refusal. One that repeats the last of its origin is counted, so that a loop cannot push out others."""
+        """Note a refusal. One that repeats an earlier one is counted, so that a loop cannot push out others."""
         fresh = {
             "time": now,
             "origin": origin,
@@ -78,17 +82,16 @@ class History:
             "count": 1,
             "standing": True,
         }
-        for refusal in self.refusals:
-            if all(refusal[key] == fresh[key] for key in ("origin", "part", "reason")):
-                refusal.update(time=now, count=refusal["count"] + 1, standing=True)
-                return
-        self.refusals = _bounded([*self.refusals, fresh], MAX_REFUSALS)
+        rest = [entry for entry in self.refusals if any(entry[key] != fresh[key] for key in _SAME_REFUSAL)]
+        fresh["count"] += sum(entry["count"] for entry in self.refusals if entry not in rest)
+        self.refusals = _bounded([*rest, fresh], MAX_REFUSALS)
 
     def settled(self, origin: str) -> None:
         """Note that `origin` sent something acceptable: what was refused before is over."""
-        for refusal in self.refusals:
-            if refusal["origin"] == origin:
-                refusal["standing"] = False
+        if self.standing(origin) is not None:
+            self.refusals = [
+                {**entry, "standing": False} if entry["origin"] == origin else entry for entry in self.refusals
+            ]
 
     def standing(self, origin: str) -> Entry | None:
         """Return the last refusal from `origin` if it has sent nothing acceptable since."""

@@ -45,11 +45,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`data` is for `TwinFile.write`; give the snapshot to `Twin.saved` when that has succeeded."""
+    """The twin at one moment. Nothing in it changes any more, so `render` may run on another thread."""
 
-    data: bytes
+    stored: Stored
     change: int
-    reported_ceiling: int
+
+    def render(self) -> bytes:
+        """Return the content of the file, for `TwinFile.write`: 0.3 ms for a small twin here, 5 ms for a full one."""
+        return render(self.stored)
 
 
 class Twin:
@@ -214,12 +217,12 @@ class Twin:
     def snapshot(self, *, is_last: bool = False) -> Snapshot:
         """Return what is to be written. `is_last` at a regular stop: then no version needs to be skipped afterwards."""
         ceiling = self.state.reported.version + (0 if is_last else _RESERVED_VERSIONS)
-        return Snapshot(render(replace(self._stored(), reported_ceiling=ceiling)), self._change, ceiling)
+        return Snapshot(replace(self._stored(), reported_ceiling=ceiling), self._change)
 
     def saved(self, snapshot: Snapshot) -> None:
-        """Note that a snapshot is durable."""
+        """Note that `TwinFile.write` has made a snapshot durable."""
         self._saved_change = max(self._saved_change, snapshot.change)
-        self._ceiling = snapshot.reported_ceiling
+        self._ceiling = snapshot.stored.reported_ceiling
 
     def must_save(self) -> None:
         """Note that the file does not hold this twin: it was edited in vain, or it is the previous copy."""

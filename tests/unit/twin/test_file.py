@@ -236,3 +236,34 @@ def test_without_hard_links_the_previous_copy_is_kept_all_the_same(file, monkeyp
     assert file.write(b"good 2")
 
     assert (content(file.path), content(file.previous)) == (b"good 2", b"good 1")
+
+
+def test_the_content_is_on_the_disk_before_its_name_is_and_the_name_before_write_returns(file, monkeypatch):
+    file.write(b"good 1")
+    steps: list[str] = []
+    fsync, link, replace = os.fsync, os.link, os.replace
+
+    def note_fsync(descriptor):
+        steps.append("sync directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync content")
+        fsync(descriptor)
+
+    def note_link(source, target):
+        steps.append("link")
+        link(source, target)
+
+    def note_replace(source, target):
+        steps.append(f"rename to {os.path.basename(target)}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "link", note_link)
+    monkeypatch.setattr(os, "replace", note_replace)
+    file.write(b"good 2")
+
+    assert steps == [
+        "sync content",
+        "link",
+        "rename to north.json.previous",
+        "rename to north.json",
+        "sync directory",
+    ]

@@ -24,7 +24,7 @@ def opened(store: TwinStore, defaults=None) -> OpenedTwin:
 
 def save(it: OpenedTwin, *, is_last: bool = False) -> None:
     snapshot = it.twin.snapshot(is_last=is_last)
-    assert it.file.write(snapshot.data)
+    assert it.file.write(snapshot.render())
     it.twin.saved(snapshot)
 
 

@@ -14,7 +14,7 @@ T0 = 1_700_000_000_000
 
 
 def text_of(twin: Twin) -> str:
-    return twin.snapshot().data.decode()
+    return twin.snapshot().render().decode()
 
 
 def twin_with_everything() -> Twin:

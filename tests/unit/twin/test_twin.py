@@ -24,7 +24,7 @@ def new_twin(defaults=None, configured=None) -> Twin:
 def saved(twin: Twin, *, is_last: bool = False) -> bytes:
     snapshot = twin.snapshot(is_last=is_last)
     twin.saved(snapshot)
-    return snapshot.data
+    return snapshot.render()
 
 
 def reopened(data: bytes) -> Twin:
@@ -576,3 +576,18 @@ def test_a_twin_comes_back_as_it_was_saved():
     assert again.state == twin.state
     assert (again.history.changes, again.history.refusals) == (twin.history.changes, twin.history.refusals)
     assert again.overruled() == twin.overruled()
+
+
+def test_a_snapshot_does_not_change_with_the_twin():
+    twin = new_twin({"a": 1})
+    with pytest.raises(TwinError):
+        twin.patch_desired({"a.b": 1}, "cli", T0)
+    snapshot = twin.snapshot()
+    before = snapshot.render()
+
+    twin.patch_desired({"a": {"b": 1}}, "cli", T0)
+    twin.patch_reported({"r": {"s": 1}}, T0)
+    twin.patch_tags({"t": 1}, "cli", T0)
+    twin.set_connected(True, T0)
+
+    assert snapshot.render() == before
