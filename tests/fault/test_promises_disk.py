@@ -32,8 +32,18 @@ def written_bytes(pid: int) -> int:
     return int(facts["write_bytes"])
 
 
+def wait_until_quiet(device: Device) -> None:
+    """What a start writes (identities of new modules, caches) is written a moment later, by a thread."""
+    quiet, last = 0, -1
+    while quiet < 5:
+        written = written_bytes(device.pid)
+        quiet, last = (quiet + 1, written) if written == last else (0, written)
+        time.sleep(0.1)
+
+
 def send_all(device: Device, subscriber: Subscriber, names: tuple[str, ...], total: int) -> None:
     device.wait_until(lambda: device.status()["upstream"]["state"] == "connected")
+    wait_until_quiet(device)
     before = fingerprint(device), written_bytes(device.pid)
 
     device.pause(*names, is_paused=False)
