@@ -43,6 +43,7 @@ def wait_until_quiet(device: Device) -> None:
 
 def send_all(device: Device, subscriber: Subscriber, names: tuple[str, ...], total: int) -> None:
     device.wait_until(lambda: device.status()["upstream"]["state"] == "connected")
+    device.wait_until(lambda: {one["name"] for one in device.status()["modules"]} >= set(names))
     wait_until_quiet(device)
     before = fingerprint(device), written_bytes(device.pid)
 
