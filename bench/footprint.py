@@ -97,7 +97,7 @@ def _memory_rows(count: int, upstream: str, found: Figures, peers: dict[str, Fig
         "MB",
         found["pss"],
         peers={name: figures["pss"] for name, figures in peers.items()},
-        budget=None if is_mqtt else _BUDGETS.get(count),
+        budget=_BUDGETS.get(count),
         detail={"anonymous_mb": found["anonymous"], "supervisor_rss_mb": found["root_rss"]},
     )
     row.detail["peers_anonymous_mb"] = {name: figures["anonymous"] for name, figures in peers.items()}

@@ -14,8 +14,7 @@ _TITLES = {
 _NOTES = {
     "start": """From the start command to the first message of one module at the broker; then that module is killed.""",
     "footprint": """PSS counts memory that processes share once, over all processes. It falls when other programs on the
-machine run from the same interpreter; `anonymous_mb` in `bench/results.json` does not. The budgets are for a device
-without upstream, but for the one that names MQTT.""",
+machine run from the same interpreter; `anonymous_mb` in `bench/results.json` does not.""",
     "throughput": """User and system time over all processes of the contestant. Without an upstream the hub
 acknowledges, counts and drops. At a steady rate the wake-ups cost, not the messages. Rates, latencies and what was
 lost are in `bench/results.json`.""",
