@@ -70,6 +70,15 @@ _SEND = """\
   echo '{"on": true}' | microedge send pump commands -
 """
 
+_ROUTE_TEST = """\
+  microedge route test 'FROM /* WHERE $body.level >= 3 INTO $upstream' --message message.json
+  microedge tail -n 1 --json | microedge route test alarms --message -
+
+the message is what microedge tail --json prints, or shorter; keys that are left out are empty:
+  {"module": "north", "output": "readings", "properties": {"state": "on"}, "body": {"level": 3}}
+further keys: content_type, content_encoding, body_base64, system ({"contentType": ...}), origin ("twin")
+"""
+
 _MODULE_NEW = """\
   microedge module new soil_probe                  writes modules/soil_probe
   python -m microedge.sdk.run modules/soil_probe   runs it alone and prints what it sends
@@ -224,6 +233,10 @@ def _add_groups(verbs: _Verbs) -> None:
     check = module.add_reading("check", "module:check", "check a module image without running it", _MODULE_CHECK)
     check.add_argument("directory", metavar="DIR", help="the directory that holds its module.toml")
     _add_identity(verbs.add_group("identity", "show who the device and its modules are, and replace their keys"))
+    route = verbs.add_group("route", "try routes out")
+    test = route.add_reading("test", "route:show", "explain why a route takes a message or not", _ROUTE_TEST)
+    test.add_argument("route", metavar="ROUTE", help="a route in quotes, or the name of a configured one")
+    test.add_argument("--message", metavar="FILE", required=True, help="the message as JSON; '-' reads standard input")
     serial = verbs.add_group("serial", "look at the serial ports")
     serial.add_reading("list", "serial:show", "list serial ports with the names that survive replugging")
 

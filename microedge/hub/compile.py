@@ -28,7 +28,7 @@ from microedge.hub.expression import (
     TwinChange,
     is_of_envelope,
 )
-from microedge.hub.facts import Facts
+from microedge.hub.facts import Facts, member, value_at
 from microedge.hub.functions import FUNCTIONS, concat, defined, divide, modulo
 from microedge.hub.values import NULL, Kind, Value
 
@@ -42,6 +42,7 @@ _TESTS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_SCALARS = (float, str, bool)
 _MIRRORED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ARITHMETIC: dict[str, Callable[[float, float], float | None]] = {
     "+": lambda left, right: defined(left + right),
@@ -99,21 +100,31 @@ def _system_property(node: SystemProperty) -> Code:
 
 
 def _body_value(node: BodyValue) -> Code:
-    path, rival, lowered = node.path, node.rival, node.rival.lower()
+    path, lowered = node.path, node.rival.lower()
+    key = path[0] if len(path) == 1 and isinstance(path[0], str) else None  # the usual path
 
     def value(facts: Facts) -> Value:
-        if rival and facts.properties:
-            found = facts.property(rival, lowered)
-            if found is not None:
-                return found
-        return facts.body_value(path)
+        if lowered and lowered in facts.names:
+            return facts.names[lowered]
+        body = facts.decoded if facts.is_read else facts.body()
+        if body is None:
+            return None
+        if key is None:
+            return value_at(body, path)
+        found = body.get(key)
+        return found if type(found) in _SCALARS else NULL if found is None else None
 
     return value
 
 
 def _twin_change(node: TwinChange) -> Code:
     path = node.path
-    return lambda facts: facts.includes(path)
+
+    def includes(facts: Facts) -> Value:
+        body = facts.body()
+        return None if body is None else member(body, path) is not None
+
+    return includes
 
 
 def _negative(node: Negative) -> Code:

@@ -58,7 +58,7 @@ def explain(
     is_source = source.matches_twin_changes if is_twin_change else source.matches(message.module, message.output)
     clause = None
     if route.condition is not None:
-        clause = _clause(route.condition.tree, route.text, Facts(message, device, system))
+        clause = _clause(route.condition.tree, route.text, Facts(message, device, system=system))
     is_match = is_source and (clause is None or clause.value is True)
     return Explanation(is_match, is_source, path_of(message, is_twin_change=is_twin_change), clause)
 
@@ -91,7 +91,7 @@ def _reason(node: Node, value: Value, facts: Facts) -> str:
     if value is not None:
         return ""
     if isinstance(node, Property):
-        known = ", ".join(facts.properties) or "none"
+        known = ", ".join(facts.message.properties) or "none"
         return f"the message has no application property {node.name}; it has: {known}"
     if isinstance(node, SystemProperty):
         if node.name[1:].lower() in SYSTEM_PROPERTIES:

@@ -16,13 +16,13 @@ from microedge.hub.expression import Path
 from microedge.hub.values import NULL, Value
 from microedge.message import JSON_TYPE, Message
 
-# Without a byte order mark, little endian as in .NET; Python would take that of the machine.
+# Without a byte order mark, little endian as in .NET; Python would take that of the machine. Each encoding: the mark
+# that is skipped, what to decode without a mark and with one.
 _ENCODINGS = {
-    "utf-8": ("utf-8-sig", "utf-8-sig"),
-    "utf-16": ("utf-16-le", "utf-16"),
-    "utf-32": ("utf-32-le", "utf-32"),
+    "utf-8": ((b"\xef\xbb\xbf",), "utf-8", "utf-8-sig"),
+    "utf-16": ((b"\xff\xfe", b"\xfe\xff"), "utf-16-le", "utf-16"),
+    "utf-32": ((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"), "utf-32-le", "utf-32"),
 }
-_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -34,54 +34,45 @@ class Problem:
 
 
 class Facts:
-    """One message and the device it is on. `system` replaces system properties, by their name in lower case."""
+    """One message and the device it is on.
 
-    __slots__ = ("_body", "_is_body_read", "device", "message", "problem", "properties", "system")
+    `names` is `names_of` the message's properties, for callers that keep it. `system` replaces system properties, by
+    their name in lower case. `is_read` and `decoded` are the body as far as anybody has asked: use `body`.
+    """
 
-    def __init__(self, message: Message, device: str, system: Mapping[str, str] | None = None) -> None:
+    __slots__ = ("decoded", "device", "is_read", "message", "names", "problem", "system")
+
+    def __init__(
+        self,
+        message: Message,
+        device: str,
+        *,
+        names: Mapping[str, str] | None = None,
+        system: Mapping[str, str] | None = None,
+    ) -> None:
         self.message = message
         self.device = device
+        self.names = names_of(message.envelope.properties) if names is None else names
         self.system = system
-        self.properties = message.envelope.properties
         self.problem: Problem | None = None
-        self._is_body_read = False
-        self._body: dict[str, Any] | None = None
+        self.is_read = False
+        self.decoded: dict[str, Any] | None = None
 
     def body(self) -> dict[str, Any] | None:
         """Return the decoded body, None when it cannot be read; `problem` then says why."""
-        if not self._is_body_read:
-            self._is_body_read = True
+        if not self.is_read:
+            self.is_read = True
             result = read_body(self.message)
             if isinstance(result, Problem):
                 self.problem = result
             else:
-                self._body = result
-        return self._body
-
-    def body_value(self, path: Path) -> Value:
-        """Return a value of the body: null where there is none, undefined for an object or an array."""
-        body = self.body()
-        if body is None:
-            return None
-        value = member(body, path)
-        if value is None:
-            return NULL
-        return None if isinstance(value, (dict, list)) else value
-
-    def includes(self, path: Path) -> bool | None:
-        """Return whether the body has something else than null at `path`, be it an object."""
-        body = self.body()
-        return None if body is None else member(body, path) is not None
+                self.decoded = result
+        return self.decoded
 
     def property(self, name: str, lowered: str) -> str | None:
         """Return an application property; `lowered` is its name in lower case: case does not count."""
-        properties = self.properties
-        value = properties.get(name)
-        if value is None and properties:
-            for key, other in properties.items():
-                if key.lower() == lowered:
-                    return other
-        return value
+        value = self.names.get(name)
+        return self.names.get(lowered) if value is None else value
 
     def system_property(self, lowered: str) -> str | None:
         """Return a system property by its name in lower case, without the $; None for one that is not known."""
@@ -91,18 +82,25 @@ class Facts:
         return getter(self) or None if getter is not None else None
 
 
+def names_of(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return properties by their names and by their names in lower case; an exact name goes first."""
+    names = {name.lower(): value for name, value in properties.items()}
+    names.update(properties)
+    return names
+
+
 def read_body(message: Message) -> dict[str, Any] | Problem:
     """Return the JSON object that the body of a message is, every number in it a float; or why there is none."""
     envelope = message.envelope
     if envelope.content_type.lower() != JSON_TYPE:
         return Problem("content_type", f"content type is {envelope.content_type!r}, expected '{JSON_TYPE}'")
-    codecs = _ENCODINGS.get(envelope.content_encoding.lower())
-    if codecs is None:
+    encoding = _ENCODINGS.get(envelope.content_encoding.lower())
+    if encoding is None:
         found = envelope.content_encoding
         return Problem("content_encoding", f"content encoding is {found!r}, expected 'utf-8', 'utf-16' or 'utf-32'")
-    body = message.body
+    body, (marks, plain, with_mark) = message.body, encoding
     try:
-        value = _decode(body.decode(codecs[body.startswith(_MARKS)]))
+        value = _decode(body.decode(with_mark if body.startswith(marks) else plain))
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         return Problem("malformed", f"the body is no JSON: {reason}")
@@ -119,6 +117,14 @@ def member(value: Any, path: Path) -> Any:
         else:
             value = value[step] if isinstance(value, list) and step < len(value) else None
     return value
+
+
+def value_at(body: dict[str, Any], path: Path) -> Value:
+    """Return a value of a decoded body: null where there is none, undefined for an object or an array."""
+    value: Value | dict[str, Any] | list[Any] = member(body, path)
+    if value is None:
+        return NULL
+    return None if isinstance(value, (dict, list)) else value
 
 
 def _refuse(constant: str) -> float:

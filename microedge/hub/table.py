@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from microedge.hub.compile import Condition
-from microedge.hub.facts import Facts, Problem
+from microedge.hub.compile import Code
+from microedge.hub.facts import Facts, Problem, names_of
 from microedge.hub.route import Route
 from microedge.message import Envelope, Message, Target
 from microedge.names import UPSTREAM
@@ -43,13 +43,16 @@ class Decision:
 class _Answer:
     """What follows from module and envelope: a decision, or routes of which some have to ask the message.
 
-    `candidates` are the routes that may take it, each with the condition that is still open.
+    `sure` are the positions, in the table, of routes that take it whatever it holds; `asked` those of routes whose
+    condition is open, with that condition. `names` are the properties, as `Facts` wants them.
     """
 
-    __slots__ = ("candidates", "decisions", "final")
+    __slots__ = ("asked", "decisions", "final", "names", "sure")
 
-    def __init__(self) -> None:
-        self.candidates: list[tuple[Route, Condition | None]] = []
+    def __init__(self, envelope: Envelope) -> None:
+        self.sure: list[int] = []
+        self.asked: list[tuple[int, Code]] = []
+        self.names = names_of(envelope.properties)
         self.decisions: dict[tuple[int, ...], Decision] = {}
         self.final: Decision | None = None
 
@@ -90,8 +93,13 @@ class RouteTable:
 
     def decide_twin_change(self, message: Message) -> Decision:
         """Return where a message that says what changed in a twin goes, and count it. Nothing is kept: it is rare."""
-        answer = _Answer()
-        answer.candidates = [(route, route.condition) for route in self.routes if route.source.matches_twin_changes]
+        answer = _Answer(message.envelope)
+        for index, route in enumerate(self.routes):
+            if route.source.matches_twin_changes:
+                if route.condition is None:
+                    answer.sure.append(index)
+                else:
+                    answer.asked.append((index, route.condition.evaluate))
         decision = self._ask(answer, message)
         decision.count += 1
         self._fold(decision)
@@ -109,32 +117,26 @@ class RouteTable:
 
     def _answer(self, message: Message) -> _Answer:
         """Settle what module and envelope say."""
-        answer, facts, is_open, is_filtered = _Answer(), Facts(message, self._device), False, False
-        for route in self.routes:
+        answer, is_filtered = _Answer(message.envelope), False
+        facts = Facts(message, self._device, names=answer.names)
+        for index, route in enumerate(self.routes):
+            condition = route.condition
             if not route.source.matches(message.module, message.output):
                 continue
-            condition = route.condition
-            if condition is not None and condition.is_of_envelope:
-                if condition.evaluate(facts) is not True:
-                    is_filtered = True
-                    continue
-                condition = None
-            answer.candidates.append((route, condition))
-            is_open = is_open or condition is not None
-        if not is_open:
-            answer.final = self._decision([route for route, _ in answer.candidates], message, is_filtered)
+            if condition is not None and not condition.is_of_envelope:
+                answer.asked.append((index, condition.evaluate))
+            elif condition is None or condition.evaluate(facts) is True:
+                answer.sure.append(index)
+            else:
+                is_filtered = True
+        if not answer.asked:
+            answer.final = self._decision(answer.sure, message, is_filtered)
         return answer
 
     def _ask(self, answer: _Answer, message: Message) -> Decision:
-        """Ask the conditions that are open. Which routes took it names the decision, so it is made once for each."""
-        facts = Facts(message, self._device)
-        hits = tuple(
-            [
-                index
-                for index, (_, condition) in enumerate(answer.candidates)
-                if condition is None or condition.evaluate(facts) is True
-            ]
-        )
+        """Ask the conditions that are open. The routes that took it name the decision, so it is made once for each."""
+        facts = Facts(message, self._device, names=answer.names)
+        hits = tuple([index for index, evaluate in answer.asked if evaluate(facts) is True])
         if facts.problem is not None:
             self._remark(message, facts.problem)
         decision = answer.decisions.get(hits)
@@ -142,17 +144,18 @@ class RouteTable:
             if len(answer.decisions) >= _DECISIONS_MAX:
                 self._fold_answer(answer)
                 answer.decisions.clear()
-            routes = [answer.candidates[index][0] for index in hits]
-            decision = answer.decisions[hits] = self._decision(routes, message, is_filtered=not hits)
+            decision = self._decision(sorted([*answer.sure, *hits]), message, is_filtered=True)
+            answer.decisions[hits] = decision
         return decision
 
-    def _decision(self, routes: list[Route], message: Message, is_filtered: bool) -> Decision:
+    def _decision(self, indexes: Sequence[int], message: Message, is_filtered: bool) -> Decision:
+        routes = [self.routes[index] for index in indexes]
         targets: dict[str, Target] = {}
         for route in routes:
             endpoint = route.sink.endpoint
             if endpoint not in targets and (self._has_upstream or endpoint != UPSTREAM):
                 targets[endpoint] = (endpoint, route.priority, self._ttl(route, message.envelope))
-        return Decision(routes, tuple(targets.values()), is_filtered=is_filtered)
+        return Decision(routes, tuple(targets.values()), is_filtered=is_filtered and not routes)
 
     def _ttl(self, route: Route, envelope: Envelope) -> int:
         """The operator's word (the route) goes before the producer's (the message), that before the store's."""

@@ -203,9 +203,11 @@ def naive(node: Node, message: Message) -> Value:
 
 
 def naive_property(message: Message, name: str) -> str | None:
-    exact = message.properties.get(name)
+    for wanted in (name, name.lower()):
+        if wanted in message.properties:
+            return message.properties[wanted]
     found = [value for key, value in message.properties.items() if key.lower() == name.lower()]
-    return exact if exact is not None else found[0] if found else None
+    return found[-1] if found else None
 
 
 def naive_system(message: Message, name: str) -> str | None:

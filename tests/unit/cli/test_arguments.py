@@ -20,6 +20,7 @@ READING = (
     ["identity", "show"],
     ["module", "check", "d"],
     ["serial", "list"],
+    ["route", "test", "FROM /* INTO $upstream", "--message", "-"],
 )
 ACTING = (
     ["init"],

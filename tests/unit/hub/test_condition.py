@@ -232,7 +232,7 @@ def test_nesting_and_long_chains_have_a_limit_before_python_has(
     if is_taken:
         assert tree_of(text)
     else:
-        with pytest.raises(RouteSyntaxError, match="at most (50 levels of nesting|4096 characters)"):
+        with pytest.raises(RouteSyntaxError, match=r"at most (50 levels of nesting|4096 characters)"):
             tree_of(text)
 
 

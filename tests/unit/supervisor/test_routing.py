@@ -6,7 +6,10 @@ from microedge.config.load import load
 from microedge.config.model import Image, Limits, Permissions, Supervision
 from microedge.config.plan import InstancePlan
 from microedge.errors import ConfigError
-from microedge.supervisor.routing import dead_ends, routes_of
+from microedge.hub.parser import parse
+from microedge.hub.table import RouteTable
+from microedge.message import Envelope, Message
+from microedge.supervisor.routing import blind_spots, dead_ends, routes_of
 
 
 def config(tmp_path, routes):
@@ -50,3 +53,22 @@ def test_a_route_into_nowhere_is_warned_about(tmp_path, target, warning):
 
     assert len(found) == len(warning)
     assert all(part in text for part, text in zip(warning, found))
+
+
+def test_a_bad_condition_is_refused_like_any_bad_route(tmp_path):
+    bad = config(tmp_path, '[routes]\nhot = "FROM /* WHERE level > 3 INTO $upstream"\n')
+
+    with pytest.raises(ConfigError, match=r"microedge\.toml:4: \[routes\] hot = .*as_number\(level\), at column 15 of"):
+        routes_of(bad)
+
+
+def test_bodies_that_conditions_could_not_read_are_warned_about():
+    table = RouteTable([parse("r", "FROM /* WHERE $body.a INTO $upstream")], ttl_s=1)
+    assert blind_spots(table) == []
+    for encoding in ("", "", "utf-8"):
+        envelope = Envelope("o", content_type="application/json", content_encoding=encoding)
+        table.decide(Message(envelope, b"x", "m", "s", 1, 0, 0))
+
+    assert blind_spots(table) == [
+        "a WHERE asked for $body where it is undefined: messages by reason: content_encoding 2, malformed 1"
+    ]

@@ -1,0 +1,65 @@
+"""What the exchange says of messages that no route takes, and of bodies that a route cannot read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from support.modules_in_process import InProcessModule, Site
+
+VALVE = 'BrokeredEndpoint("/modules/valve/inputs/x")'
+HOT = f"FROM /messages/modules/probe/outputs/readings WHERE $body.level > 3 INTO {VALVE}"
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(HOT)
+
+
+@pytest.fixture
+def probe(site: Site) -> Iterator[InProcessModule]:
+    one = InProcessModule(site, "probe")
+    yield one
+    one.close()
+
+
+def send(probe: InProcessModule, output: str, *bodies: object) -> None:
+    for body in bodies:
+        probe.client.send(output, body)
+    probe.hub_reads()
+
+
+def test_only_messages_whose_condition_is_true_are_queued(site: Site, probe: InProcessModule):
+    send(probe, "readings", {"level": 3}, {"level": 4}, {"level": 5}, {})
+
+    queued = site.queue.lease("/modules/valve/inputs/x", 10, 10_000)
+    assert [message.json() for _, message in queued] == [{"level": 4}, {"level": 5}]
+    assert site.exchange.dropped == {"no_route": 2}
+
+
+def test_what_a_condition_leaves_out_is_told_once_and_is_no_warning(
+    site: Site, probe: InProcessModule, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.INFO, "microedge"):
+        send(probe, "readings", {"level": 1}, {"level": 2})
+        send(probe, "alarms", {"level": 1}, {"level": 2})
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "no route takes some messages of probe/readings: no WHERE is true; they are counted as no_route"),
+        ("WARNING", "no route takes messages of probe/alarms: they are dropped and counted as no_route"),
+    ]
+    assert site.exchange.dropped == {"no_route": 4}
+
+
+def test_a_body_that_a_route_cannot_read_is_told_once_for_an_output(
+    site: Site, probe: InProcessModule, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.WARNING, "microedge"):
+        send(probe, "readings", "text", "more text", b"bytes")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "a route asks for $body, which is undefined in messages of probe/readings: "
+        "content type is 'text/plain', expected 'application/json'"
+    ]
+    assert site.exchange.routes.undefined_bodies == {"content_type": 3}
