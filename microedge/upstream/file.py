@@ -3,7 +3,8 @@
 The loop's thread gathers messages; a thread of its own writes a batch, fdatasyncs and reports it delivered, so a
 delivered message has survived a power cut. SD cards wear by the flush, not by the byte: a flush costs three or four
 blocks of 4 KiB (page, inode, journal) however short the line is. Therefore at most one flush per second, and sooner
-only when a flush is worth its blocks: 256 KiB wait, or the window of 1000 messages is full, about 200 KiB of lines.
+only when a flush is worth its blocks (256 KiB wait) or when it holds somebody up: 128 messages wait, half of what one
+module may have unacknowledged, so that its window never runs dry while the card is at work.
 One second is also well below the linger (5 s) after which the queue would write the same message to the same card.
 """
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 WINDOW = 1000
 SYNC_INTERVAL_S = 1.0
 SYNC_BYTES = 256 * 1024
+SYNC_MESSAGES = 128
 _GATHER_S = 0.05  # after a pause: what belongs to one burst shares one flush
 
 
@@ -98,7 +100,7 @@ class FileConnector:
     def _schedule(self) -> None:
         if self._writing or not self._waiting:
             return
-        if self._waiting_bytes >= SYNC_BYTES or len(self._waiting) >= WINDOW or self._done:
+        if self._waiting_bytes >= SYNC_BYTES or len(self._waiting) >= SYNC_MESSAGES or self._done:
             self._flush()
         elif self._timer is None:
             since_s = time.monotonic() - self._synced_at
