@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microedge.hub.expression import Path
 from microedge.hub.values import NULL, Value
 from microedge.message import JSON_TYPE, Message
+
+if TYPE_CHECKING:
+    from microedge.hub.expression import Path
 
 # Without a byte order mark, little endian as in .NET; Python would take that of the machine. Each encoding: the mark
 # that is skipped, what to decode without a mark and with one.

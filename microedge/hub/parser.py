@@ -11,12 +11,15 @@ modules and establish routes". The condition has a file of its own, `condition.p
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from microedge.errors import RouteSyntaxError
-from microedge.hub.compile import Condition, compile_condition
-from microedge.hub.condition import parse_condition
 from microedge.hub.lexer import Cursor
 from microedge.hub.route import ALL, LOWEST_PRIORITY, TWIN, Route, Sink, Source
 from microedge.names import is_name
+
+if TYPE_CHECKING:
+    from microedge.hub.compile import Condition
 
 _SOURCES = "a source: /messages/*, /messages/modules/<module>/outputs/<output> or /twinChangeNotifications"
 _SINKS = '$upstream or BrokeredEndpoint("/modules/<module>/inputs/<input>")'
@@ -44,6 +47,9 @@ def parse(name: str, text: str, *, priority: int = LOWEST_PRIORITY, ttl_s: int |
 
 
 def _condition(cursor: Cursor, source: Source) -> Condition:
+    from microedge.hub.compile import compile_condition  # 0.4 MiB that a device without a WHERE does not pay
+    from microedge.hub.condition import parse_condition
+
     return compile_condition(parse_condition(cursor, is_of_twin=source.kind == TWIN))
 
 

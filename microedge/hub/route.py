@@ -8,9 +8,12 @@ literally and never matches.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from microedge.hub.compile import Condition
 from microedge.names import UPSTREAM, input_endpoint
+
+if TYPE_CHECKING:
+    from microedge.hub.compile import Condition
 
 LOWEST_PRIORITY = 9  # 0 is sent first
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from microedge.hub.compile import Code
 from microedge.hub.facts import Facts, Problem, names_of
 from microedge.hub.route import Route
 from microedge.message import Envelope, Message, Target
 from microedge.names import UPSTREAM
+
+if TYPE_CHECKING:
+    from microedge.hub.compile import Code
 
 _ANSWERS_MAX = 1_024  # kept; an output that varies its properties starts them over now and then
 _DECISIONS_MAX = 64  # kept for each answer: combinations of conditions that were true

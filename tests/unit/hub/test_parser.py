@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from microedge.errors import RouteSyntaxError
@@ -149,3 +152,13 @@ def test_the_error_shows_a_caret_under_the_column():
 def test_a_route_longer_than_4096_characters_is_refused():
     with pytest.raises(RouteSyntaxError, match="at most 4096 characters"):
         parse("r", "FROM /messages/*" + " " * 4_096 + "INTO $upstream")
+
+
+def test_a_device_without_a_condition_does_not_load_the_language_of_conditions():
+    code = (
+        "import sys; from microedge.hub.parser import parse; from microedge.hub.table import RouteTable; "
+        "RouteTable([parse('r', 'FROM /* INTO $upstream')], ttl_s=1); print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {f"microedge.hub.{name}" for name in ("condition", "compile", "functions", "expression")} & set(loaded)
