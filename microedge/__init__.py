@@ -9,12 +9,17 @@ from __future__ import annotations
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
     from microedge.message import Message
+    from microedge.method import MethodResponse
     from microedge.sdk.client import ModuleClient
 
 __version__ = "0.1.0"
-__all__ = ["Message", "ModuleClient", "__version__"]
+__all__ = ["Message", "MethodResponse", "ModuleClient", "__version__"]
 
-_HOMES = {"Message": "microedge.message", "ModuleClient": "microedge.sdk.client"}
+_HOMES = {
+    "Message": "microedge.message",
+    "MethodResponse": "microedge.method",
+    "ModuleClient": "microedge.sdk.client",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -38,10 +38,15 @@ def send(args: Namespace) -> int:
         CommandError: the body is not JSON or too large.
         MicroedgeError: no supervisor answers, or it knows no such module or input.
     """
-    body = body_of(sys.stdin.read(4 * MAX_MESSAGE_BYTES) if args.body == "-" else args.body)
+    body = body_of(given(args.body))
     result = client_of(args).request("send", module=args.name, input=args.input, body=body)
     say(clean(result.get("message_id", "")))
     return OK
+
+
+def given(text: str) -> str:
+    """Return an argument, or for "-" what standard input holds, at most four times what a message may be."""
+    return sys.stdin.read(4 * MAX_MESSAGE_BYTES) if text == "-" else text
 
 
 def body_of(text: str) -> Any:

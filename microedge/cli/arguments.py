@@ -79,6 +79,11 @@ the message is what microedge tail --json prints, or shorter; keys that are left
 further keys: content_type, content_encoding, body_base64, system ({"contentType": ...}), origin ("twin")
 """
 
+_CALL = """\
+  microedge call pump calibrate '{"points": 3}'
+  microedge call '$edgeAgent' RestartModule '{"schemaVersion": "1.0", "id": "pump"}'
+"""
+
 _MODULE_NEW = """\
   microedge module new soil_probe                  writes modules/soil_probe
   python -m microedge.sdk.run modules/soil_probe   runs it alone and prints what it sends
@@ -221,6 +226,14 @@ def _add_acting(verbs: _Verbs) -> None:
     send.add_argument("name", metavar="NAME", help="a module instance")
     send.add_argument("input", metavar="INPUT", help="one of its inputs")
     send.add_argument("body", metavar="JSON", help="the body; '-' reads it from standard input")
+    call = verbs.add_reading("call", "calling:call", "call a direct method of a module and print its answer", _CALL)
+    call.add_argument("name", metavar="NAME", help="a module instance, or '$edgeAgent' for microedge itself")
+    call.add_argument("method", metavar="METHOD", help="one of its methods")
+    call.add_argument("payload", metavar="JSON", nargs="?", default="null", help="'-' reads it from standard input")
+    call.add_argument("--timeout", metavar="S", type=_seconds, default=30.0, help="for the answer, 5-300 (default: 30)")
+    call.add_argument(
+        "--connect-timeout", metavar="S", type=_seconds, default=0.0, help="for the module to run, 0-300 (default: 0)"
+    )
 
 
 def _add_groups(verbs: _Verbs) -> None:
@@ -256,6 +269,13 @@ def _add_identity(identity: _Verbs) -> None:
     rotate.add_argument(
         "--which", choices=("primary", "secondary"), default="secondary", help="which key (default: secondary)"
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected seconds, found {text!r}") from error
 
 
 def _whole(text: str) -> int:

@@ -14,7 +14,9 @@ from collections import deque
 
 from microedge import wire
 from microedge.errors import RemoteProtocolError
+from microedge.hub.calls import Invocation, read_invocation, read_result
 from microedge.message import MAX_MESSAGE_BYTES, Envelope, Message
+from microedge.method import MethodResponse
 
 WINDOW = 256  # messages that a module may have unacknowledged
 WINDOW_BYTES = 1_048_576  # and bytes; 20 modules at their limit stay within 20 MiB
@@ -25,11 +27,13 @@ _LATEST_MS = 1 << 48  # 8,900 years: beyond it is no clock but garbage, and the 
 class Received:
     """What one read from a module's socket contained, in order within each list."""
 
-    __slots__ = ("done", "is_ready", "messages")
+    __slots__ = ("done", "invocations", "is_ready", "messages", "results")
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.done: list[tuple[int, str]] = []  # (delivery id, "" or what the handler raised)
+        self.results: list[tuple[int, MethodResponse]] = []  # (call id, answer) of methods that were called
+        self.invocations: list[tuple[int, Invocation]] = []  # (request id, what it wants called)
         self.is_ready = False
 
 
@@ -60,8 +64,8 @@ class Session:
         """Decode what arrived.
 
         Raises:
-            RemoteProtocolError: garbage, a message out of sequence, one that is too large, or more than the window
-                grants: close this session.
+            RemoteProtocolError: garbage, a message out of sequence, one that is too large, more than the window
+                grants, or an answer that is no answer: close this session.
         """
         result = Received()
         messages = result.messages
@@ -70,6 +74,10 @@ class Session:
                 messages.append(self._message(number, time_ms, head, body, clock_offset_ms))
             elif kind == wire.DONE:
                 result.done.append((number, head.decode("utf-8", "replace")))
+            elif kind == wire.RESULT:
+                result.results.append((number, read_result(head, body)))
+            elif kind == wire.INVOKE:
+                result.invocations.append((number, read_invocation(head, body)))
             elif kind == wire.READY:
                 result.is_ready = True
         self.received += len(messages)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import select
 import time
-import traceback
 from collections import deque
 
 from microedge import wire
-from microedge.errors import LocalProtocolError, printable
-from microedge.message import BATCHED, MAX_MESSAGE_BYTES, Envelope, Message, encode_body, unpack
+from microedge.errors import LocalProtocolError
+from microedge.message import BATCHED, MAX_MESSAGE_BYTES, Envelope, Message, encode_body
+from microedge.method import NO_ANSWER, MethodResponse, refusal
+from microedge.sdk.inputs import InputBox
 from microedge.sdk.log import Log
+from microedge.sdk.methods import MethodPort
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from microedge.sdk.link import Link
 
 _ENVELOPES_MAX = 256  # cached; a module that changes a property in every message starts over now and then
-_ERROR_CHARS = 1_000
+_GRACE_S = 5.0  # the hub keeps the time of a call; this is for a hub that does not
 _FOREVER_S = 3_600.0  # one turn of run(); poll() takes milliseconds in an int
 
 
@@ -39,7 +41,6 @@ class ModuleClient:
         """`link` is open; `start` is the decoded START frame. Does no I/O."""
         self._link = link
         self._outputs = frozenset(start["outputs"])
-        self._inputs = frozenset(start["inputs"])
         self._window: int = start["window"]
         self._window_bytes: int = start["window_bytes"]
         self._progress_s: float = start["progress_s"]
@@ -55,16 +56,14 @@ class ModuleClient:
         self._heads: dict[object, Envelope] = {}
         self._is_stopping = False
         self._is_polling = False  # in wait(), where a request to stop must be noticed at once
-        self._is_obeying = False  # within a handler: the next message waits until it has returned
+        self._is_obeying = False  # within a handler: the next message or call waits until it has returned
         self._next_progress_s = 0.0
         self._poll = select.poll()
         self._poll.register(link.fileno(), select.POLLIN)
         self._watched: dict[int, Callable[[], object]] = {}
         self._timers: list[list[Any]] = []  # [due_s, interval_s, callback]
-        self._handlers: dict[str, Callable[[Message], object]] = {}
-        self._inbox: deque[tuple[int, int, str, bytes]] = deque()  # (delivery, epoch, input, record)
-        self._epochs: dict[str, int] = {}
-        self._envelopes: dict[bytes, Envelope] = {}
+        self._inputs = InputBox(start["inputs"], self.log)
+        self._methods = MethodPort(self.module, self.log)
 
     @property
     def identity(self) -> str:
@@ -175,10 +174,44 @@ class ModuleClient:
         Raises:
             LocalProtocolError: the manifest has no such input.
         """
-        if name not in self._inputs:
-            known = ", ".join(sorted(self._inputs)) or "none"
-            raise LocalProtocolError(f"input {name!r}: expected one of [ports] inputs in module.toml: {known}")
-        self._handlers[name] = callback
+        self._inputs.handle(name, callback)
+
+    def on_method(self, name: str, callback: Callable[[Any], object]) -> None:
+        """Let others call `callback(payload)` as direct method `name` of this module, one call at a time.
+
+        It returns a JSON value, which is answered with status 200, or a `MethodResponse`. An exception is logged and
+        answered with 500 and its text.
+
+        Raises:
+            LocalProtocolError: the name is not 1 to 100 printable ASCII characters without space, /, + and #.
+        """
+        self._methods.handle(name, callback)
+
+    def invoke(
+        self, module: str, method: str, payload: object = None, timeout_s: float = 30.0, *, connect_timeout_s: float = 0
+    ) -> MethodResponse:
+        """Call a direct method of another module of this device and return its answer, whatever its status.
+
+        Blocks until the answer is here, for at most `timeout_s` (5 to 300) behind `connect_timeout_s` (0 to 300, how
+        long the module may take to be ready); no callback runs meanwhile, so two modules that call each other get
+        504 when the time is up. 404: the module is not connected, the method has not run; 504: no answer in time, it
+        may have run, or this module was asked to stop while it waited. The payload is at most 128 KiB of JSON.
+
+        Raises:
+            TypeError: the payload holds something that JSON cannot express.
+            ValueError: the payload exceeds 128 KiB, or a time is out of its range.
+            HubGoneError: the supervisor is gone.
+        """
+        times = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}
+        self._link.put(self._methods.ask(module, method, payload, **times))
+        request, was_stopping = self._methods.request, self._is_stopping
+        deadline_s = time.monotonic() + timeout_s + connect_timeout_s + _GRACE_S
+        answer = None
+        while answer is None and time.monotonic() < deadline_s and self._is_stopping <= was_stopping:
+            self._turn(deadline_s)
+            answer = self._methods.answer(request)
+        self._methods.forget(request)
+        return answer or refusal(NO_ANSWER, f"no answer of module {module} while this one could wait for it")
 
     def every(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call `callback()` each `seconds`, first after one interval; missed calls are skipped, not made up for.
@@ -208,7 +241,8 @@ class ModuleClient:
         deadline_s = time.monotonic() + seconds
         while True:
             self._run_timers()
-            self._dispatch_inputs()
+            self._dispatch(self._inputs)
+            self._dispatch(self._methods)
             if self._is_stopping:
                 return False
             self._turn(min(deadline_s, self._next_timer_s()), dispatch=True)
@@ -303,7 +337,11 @@ class ModuleClient:
             if kind == wire.ACK:
                 self._acknowledge(number)
             elif kind == wire.DELIVER:
-                self._inbox.append((number, time_ms, head.decode(), body))
+                self._inputs.take(number, time_ms, head.decode(), body)
+            elif kind == wire.METHOD:
+                self._methods.take_call(number, head, body)
+            elif kind == wire.INVOKED:
+                self._methods.take_answer(number, head, body)
             elif kind == wire.STOP:
                 self._is_stopping = True
 
@@ -322,35 +360,14 @@ class ModuleClient:
     def _next_timer_s(self) -> float:
         return min((timer[0] for timer in self._timers), default=time.monotonic() + _FOREVER_S)
 
-    def _dispatch_inputs(self) -> None:
-        if self._is_obeying:
-            return  # a handler that waits: order is kept, and one message is handled at a time
-        waiting: deque[tuple[int, int, str, bytes]] = deque()
-        while self._inbox and not self._is_stopping:
-            delivery, epoch, name, record = self._inbox.popleft()
-            if epoch < self._epochs.get(name, 0):
-                continue  # sent before the hub knew of a failure; it delivers this one again, in order
-            if name not in self._handlers:
-                waiting.append((delivery, epoch, name, record))
-            else:
-                self._obey(delivery, name, record)
-        waiting.extend(self._inbox)
-        self._inbox = waiting
-
-    def _obey(self, delivery: int, name: str, record: bytes) -> None:
-        message, _ = unpack(record, 0, self._envelopes)
-        if len(self._envelopes) > _ENVELOPES_MAX:
-            self._envelopes.clear()
-        message.input = name
-        error = b""
-        self._is_obeying = True
-        try:
-            self._handlers[name](message)
-        except Exception as failure:  # the boundary of the module's input handlers
-            self.log.error("input %s: message %s failed: %r", name, message.message_id, failure)
-            traceback.print_exc()
-            self._epochs[name] = self._epochs.get(name, 0) + 1
-            error = (printable(f"{type(failure).__name__}: {failure}", _ERROR_CHARS) or "failed").encode()
-        finally:
-            self._is_obeying = False
-        self._link.put(wire.encode(wire.DONE, delivery, head=error))
+    def _dispatch(self, box: InputBox | MethodPort) -> None:
+        """Run what has arrived, one after the other; nothing while a handler itself waits."""
+        while not self._is_obeying and not self._is_stopping:
+            self._is_obeying = True
+            try:
+                answer = box.run_next()
+            finally:
+                self._is_obeying = False
+            if not answer:
+                return
+            self._link.put(answer)

@@ -20,6 +20,7 @@ from typing import Any
 from microedge import wire
 from microedge.errors import ModuleImageError, RemoteProtocolError, printable
 from microedge.message import Envelope, Message, pack
+from microedge.method import NOT_FOUND, encode_payload
 from microedge.sdk.runner import read_start, run_module
 
 _EXAMPLES = """examples:
@@ -142,6 +143,9 @@ class _Bench:
                 self._send(wire.encode(wire.ACK, number))
             elif kind == wire.READY:
                 self._deliver()
+            elif kind == wire.INVOKE:
+                text = encode_payload({"message": "this module runs alone: nobody is there to be called"})
+                self._send(wire.encode(wire.INVOKED, number, head=b"%d" % NOT_FOUND, body=text))
             elif kind == wire.DONE and head:
                 print(f"input failed: {head.decode()}", file=sys.stderr)
 

@@ -26,6 +26,7 @@ from microedge.hub.table import RouteTable
 from microedge.identity.store import IdentityStore
 from microedge.queue.queue import MessageQueue, QueueSettings
 from microedge.supervisor import bootstrap
+from microedge.supervisor.agent import Agent
 from microedge.supervisor.commands import commands
 from microedge.supervisor.control import ControlSocket
 from microedge.supervisor.exchange import Exchange
@@ -93,6 +94,7 @@ class App:
             connector=create(_upstream_settings(config), self.loop),
             identities=identities,
         )
+        exchange.methods.agent = Agent(self.runtime).call
         self.control = ControlSocket(config.paths.state, self.loop, commands(self.runtime))
         self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
         self.notifier = Notifier(*(os.environ.get(name, "") for name in _NOTIFY_VARIABLES))

@@ -10,6 +10,7 @@ from typing import Any
 from microedge.errors import MicroedgeError
 from microedge.message import MAX_MESSAGE_BYTES, Message
 from microedge.supervisor import status
+from microedge.supervisor.calling import call
 from microedge.supervisor.control import Command, Reply
 from microedge.supervisor.identities import identity_commands
 from microedge.supervisor.instance import Instance
@@ -38,6 +39,7 @@ def commands(runtime: Runtime) -> dict[str, Command]:
         "logs": lambda request, reply: _logs(runtime, request, reply),
         "tail": lambda request, reply: _tail(runtime, request, reply),
         "send": lambda request, reply: reply.result(_send(runtime, request)),
+        "call": lambda request, reply: call(runtime.exchange.methods, request, reply),
         **identity_commands(runtime.identities),
     }
 

@@ -21,6 +21,7 @@ from microedge.names import UPSTREAM, input_endpoint
 from microedge.queue.queue import MessageQueue
 from microedge.reactor import Reactor
 from microedge.supervisor.instance import Instance, clock_offset_ms
+from microedge.supervisor.methods import Methods
 from microedge.upstream.connector import Connector
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Exchange:
 
     def __init__(self, reactor: Reactor, routes: RouteTable) -> None:
         self.routes = routes
+        self.methods = Methods(reactor)
         self.dropped: Counter[str] = Counter()
         self._reactor = reactor
         self._queue: MessageQueue
@@ -103,6 +105,7 @@ class Exchange:
             self._port_owners[endpoint] = instance
             self._queue.set_live(endpoint, True)
             self._serve_soon(endpoint)
+        self.methods.opened(instance)
 
     def session_received(self, instance: Instance, received: Received) -> None:
         session = instance.session
@@ -113,6 +116,8 @@ class Exchange:
             self._accept(session, received.messages)
         if received.done:
             self._take_answers(instance, received.done)
+        if received.results or received.invocations:
+            self.methods.received(instance, received)
 
     def session_closed(self, instance: Instance) -> None:
         """The process is gone: what was on its way to it comes again."""
@@ -123,6 +128,7 @@ class Exchange:
             port = self._ports[endpoint]
             self._queue.set_live(endpoint, False)
             self._settle_answer(port, port.lost(is_failure=not instance.is_leaving))
+        self.methods.closed(instance)
 
     def _accept(self, session: Session, messages: Sequence[Message]) -> None:
         decide, append, serve = self.routes.decide, self._queue.append, self._to_serve
@@ -195,6 +201,9 @@ class Exchange:
         self._in_flight.discard(ticket)
         self._queue.set_aside(ticket, reason, text)
         self._serve_soon(UPSTREAM)
+
+    def upstream_called(self, module: str, method: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
+        self.methods.call_from_upstream(module, method, payload, reply)
 
     # --- Once per turn ---
 

@@ -36,6 +36,11 @@ class Process:
         """True while its output waits for its budget: it may stand still through no fault of its own."""
         return self._log_pipe.is_throttled
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much waits here because the module does not read."""
+        return sum(map(len, self._out))
+
     def spawn(self, launcher: Launcher, launch: str, start_frame: bytes, spawned: Callable[[int, str], None]) -> None:
         """Ask for the process; `spawned(pid, error)` is called later. START waits in the socket for it."""
         for end in (self._hub_end, self._module_end):

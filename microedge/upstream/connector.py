@@ -29,6 +29,13 @@ class UpstreamEvents(Protocol):
     def upstream_refused(self, ticket: Ticket, reason: str, text: str) -> None:
         """The upstream will never take this one: `reason` is poison, oversize or refused; `text` is for a person."""
 
+    def upstream_called(self, module: str, method: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
+        """Somebody above calls a direct method, with whatever payload: nothing of it has been checked.
+
+        `reply` takes the answer document, once, now or later; it drops it where the upstream has gone or nobody
+        wants it. A connector that has no way down never calls this.
+        """
+
 
 class Connector(Protocol):
     """One upstream. Built without I/O; a test can build it without a network."""

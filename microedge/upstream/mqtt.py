@@ -7,6 +7,7 @@ no session for us: whatever was not acknowledged goes back to the queue, and the
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import time
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
     from microedge.reactor import Reactor, Timer
     from microedge.upstream.connector import UpstreamEvents
     from microedge.upstream.dial import Resolve
+    from microedge.upstream.requests import UpstreamRequest
     from microedge.upstream.session import Session
     from microedge.upstream.settings import UpstreamSettings
 
     Item = tuple[Ticket, Message]
 
+log = logging.getLogger(__name__)
+
+_ANSWER_OVERHEAD_BYTES = 1_024  # topic and correlation data of an answer, beside its document
+_TOO_LARGE = b'{"status":500,"payload":{"message":"the broker takes no packet as large as this answer"}}'
+_SUBSCRIBE_STRIKES = 3  # closings before the broker has answered SUBSCRIBE: some close instead of refusing
 _MAX_TICK_S = 15.0  # four wake-ups a minute on an idle connection
 _MIN_TICK_S = 0.1
 _GRACE = 1.1  # the thread keeps the time limit itself and says more about it, unless the look-up of a name holds it
@@ -78,6 +85,7 @@ class MqttConnector:
         self._delivered_here = 0  # on this connection
         self._progress_at = 0.0
         self._done: Callable[[], None] | None = None
+        self._subscribe_strikes = 0
 
     def open(self, events: UpstreamEvents) -> None:
         """See Connector.open."""
@@ -129,7 +137,7 @@ class MqttConnector:
 
         self._session = Session(connection, self._settings, self._reactor, self)
         self._set_timer(self._timings.connect_s, self._broker_is_silent)
-        self._session.start()
+        self._session.start(wants_requests=self._subscribe_strikes < _SUBSCRIBE_STRIKES)
 
     def _broker_is_silent(self) -> None:
         where, timeout_s = f"{self._settings.host}:{self._settings.port}", self._timings.connect_s
@@ -143,6 +151,34 @@ class MqttConnector:
         self._set_timer(self._tick_s, self._tick)
         self._state.connected()
         self._events.upstream_connected(window)
+
+    # Methods from above.
+
+    def session_subscribed(self, refusal: str) -> None:
+        """The broker says whether requests reach this device."""
+        if refusal and self._subscribe_strikes < _SUBSCRIBE_STRIKES:
+            self._subscribe_strikes = _SUBSCRIBE_STRIKES
+            log.warning("the broker lets nobody call methods from above: %s; all else goes on", refusal)
+        elif not refusal:
+            self._subscribe_strikes = 0
+
+    def session_requested(self, request: UpstreamRequest) -> None:
+        """Pass a request on; the answer goes through whatever connection there is then."""
+
+        def reply(document: bytes) -> None:
+            self._answer(request, document)
+
+        self._events.upstream_called(request.module, request.method, request.payload, reply)
+
+    def _answer(self, request: UpstreamRequest, document: bytes) -> None:
+        if not request.response_topic:
+            log.debug("method %s of %s: nobody wants the answer", request.method, request.module)
+        elif self._session is None or self._state.name != CONNECTED:
+            log.debug("method %s of %s: not connected, the answer is dropped", request.method, request.module)
+        else:
+            size_bytes = len(document) + len(request.response_topic.encode()) + _ANSWER_OVERHEAD_BYTES
+            is_small = size_bytes <= self._max_packet_bytes
+            self._session.answer(request, document if is_small else _TOO_LARGE)
 
     # Sending.
 
@@ -231,6 +267,9 @@ class MqttConnector:
 
     def session_over(self, reason: str, may_be_the_message: bool) -> None:
         """The connection is gone, whoever closed it."""
+        if self._session is not None and self._session.is_subscribing:
+            self._subscribe_closed()
+            may_be_the_message = False
         self._session = None
         was_connected = self._state.name == CONNECTED
         if was_connected:
@@ -246,6 +285,12 @@ class MqttConnector:
         self._retry(reason)
         if was_connected:
             self._events.upstream_lost(reason)
+
+    def _subscribe_closed(self) -> None:
+        """The connection ended before SUBSCRIBE was answered: that may be why, and then there would never be one."""
+        self._subscribe_strikes += 1
+        if self._subscribe_strikes == _SUBSCRIBE_STRIKES:
+            log.warning("the broker closes connections that subscribe: nobody can call methods from above")
 
     def _suspect(self) -> None:
         by_id = {item[1].message_id: item for item in self._under_way.values()}

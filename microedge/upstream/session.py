@@ -19,10 +19,12 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from microedge.upstream import reasons
 from microedge.upstream.link import Link
 from microedge.upstream.packets import MAX_INBOUND_BYTES
+from microedge.upstream.requests import UpstreamRequest, request_filter, request_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
-    from paho.mqtt.client import ConnectFlags, DisconnectFlags, SocketLike
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage, SocketLike
     from paho.mqtt.reasoncodes import ReasonCode
 
     from microedge.reactor import Reactor
@@ -42,6 +44,12 @@ if TYPE_CHECKING:
 
         def session_acked(self, acks: Sequence[tuple[int, int]]) -> None:
             """(packet id, reason code) of messages."""
+
+        def session_subscribed(self, refusal: str) -> None:
+            """The broker granted the subscription to requests, or refused it: then `refusal` says why."""
+
+        def session_requested(self, request: UpstreamRequest) -> None:
+            """Somebody above calls a method."""
 
         def session_over(self, reason: str, may_be_the_message: bool) -> None:
             """The connection is gone; said once, and not after `close`."""
@@ -68,19 +76,27 @@ class Session:
         self._is_writing = False
         self._on_farewell: Callable[[], None] | None = None
         self._farewell_id = 0
+        self._wants_requests = False
+        self.is_subscribing = False  # the broker has not answered yet
 
     @property
     def keepalive_s(self) -> int:
         """What the broker asked for, or else what the settings say; 0 for none."""
         return self._client.keepalive
 
-    def start(self) -> None:
-        """Send CONNECT; session_open or session_over follows, unless the broker keeps silent."""
+    def start(self, *, wants_requests: bool = False) -> None:
+        """Send CONNECT; session_open or session_over follows, unless the broker keeps silent.
+
+        `wants_requests`: once accepted, subscribe to the device's methods.
+        """
+        self._wants_requests = wants_requests
         self._reactor.add_reader(self._fd, self._on_readable)
         client = self._client
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
         client.on_socket_register_write = _nothing  # with it, paho queues and does not call its own loop_write
         options = _v5_options() if self._settings.protocol == 5 else {}
         client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s, **options)
@@ -89,6 +105,15 @@ class Session:
     def send(self, packets: list[bytes]) -> None:
         """Send message packets, all in as few system calls as the socket takes."""
         self._link.send(b"".join(packets))
+        self._pump()
+
+    def answer(self, request: UpstreamRequest, document: bytes) -> None:
+        """Publish the answer to a request where it wants it."""
+        properties = None
+        if self._settings.protocol == 5 and request.correlation is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            properties.CorrelationData = request.correlation
+        self._client.publish(request.response_topic, document, qos=1, properties=properties)
         self._pump()
 
     def tick(self) -> None:
@@ -164,6 +189,8 @@ class Session:
         self._is_accepted = True
         self._client.obey_keepalive(properties)
         self._publish_status("online")
+        if self._wants_requests:
+            self._subscribe()
         window = min(getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM), MAX_WINDOW)
         self._events.session_open(window, getattr(properties, "MaximumPacketSize", _PACKET_MAXIMUM))
 
@@ -182,6 +209,26 @@ class Session:
         if packet_id == self._farewell_id and self._on_farewell:
             farewell, self._on_farewell = self._on_farewell, None
             self._reactor.call_soon(farewell)
+
+    def _subscribe(self) -> None:
+        self.is_subscribing = True
+        topic = request_filter(self._settings.device)
+        if self._settings.protocol == 5:
+            # A live request that is retained shows that it is, and those of long ago stay where they are.
+            options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
+            self._client.subscribe(topic, options=options)
+        else:
+            self._client.subscribe(topic, qos=1)
+
+    def _on_subscribe(self, _client: Client, _userdata: object, _packet_id: int, codes: list[Any], *_: object) -> None:
+        self.is_subscribing = False
+        refused = [str(code) for code in codes if code.value >= 0x80]
+        self._events.session_subscribed(refused[0] if refused else "")
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        request = request_of(self._settings.device, message)
+        if request is not None and not self._is_over:
+            self._events.session_requested(request)
 
     def _publish_status(self, status: str) -> int:
         payload = status_payload(status, self._settings)

@@ -31,9 +31,10 @@ class FakeBroker:
         first: bytes = b"",
         hangs_up: bool = False,
         answers_pings: bool = True,
+        suback: int = 1,
     ) -> None:
         self.answer, self.judge, self.first, self.hangs_up = answer, judge, first, hangs_up
-        self.answers_pings = answers_pings
+        self.answers_pings, self.suback = answers_pings, suback
         self.connects = self.pings = 0
         self.bodies: list[bytes] = []
         self.statuses: list[bytes] = []
@@ -82,6 +83,8 @@ class FakeBroker:
                     connection.sendall(self.answer)
                 elif kind == 3:
                     self._published(connection, packet)
+                elif kind == 8:
+                    connection.sendall(b"\x90\x04" + packet[:2] + b"\x00" + bytes((self.suback,)))
                 elif kind == 12:
                     self.pings += 1
                     connection.sendall(b"\xd0\x00" if self.answers_pings else b"")

@@ -37,6 +37,7 @@ class InProcessModule:
         self.plan = SimpleNamespace(image=SimpleNamespace(inputs=inputs))
         self.sent = self.delivered = 0
         self.is_leaving = False
+        self.process = SimpleNamespace(unsent_bytes=0)
         self._begin()
 
     def write(self, frame: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from microedge.message import Envelope, Message, Ticket
 
@@ -90,6 +90,11 @@ class Owner:
         self.events.append(("refused", ticket, reason))
         self.refused.append((self._leased.pop(ticket).message_id, reason, text))
         self.feed()
+
+    def upstream_called(self, module: str, method: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
+        self._check()
+        self.events.append(("called", module, method, payload))
+        reply(b'{"status":200,"payload":null}')
 
     def close_done(self) -> None:
         assert not self.is_closed
