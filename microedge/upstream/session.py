@@ -191,6 +191,7 @@ class Session:
         self._publish_status("online")
         if self._wants_requests:
             self._subscribe()
+        self._pump()  # before any message, so that a closing tells whether SUBSCRIBE or a message is to blame
         window = min(getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM), MAX_WINDOW)
         self._events.session_open(window, getattr(properties, "MaximumPacketSize", _PACKET_MAXIMUM))
 

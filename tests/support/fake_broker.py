@@ -20,7 +20,8 @@ class FakeBroker:
     """Answers CONNECT with `answer` (nothing if empty) and every PUBLISH with what `judge(body)` says.
 
     `judge` returns the reason code of the PUBACK, CLOSE to close the connection, or None to say nothing. The status
-    topic is always acknowledged. `first` is sent as soon as somebody connects.
+    topic is always acknowledged. `first` is sent as soon as somebody connects. `suback` is the reason code for every
+    SUBSCRIBE, or CLOSE.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class FakeBroker:
                     connection.sendall(self.answer)
                 elif kind == 3:
                     self._published(connection, packet)
+                elif kind == 8 and self.suback == CLOSE:
+                    return
                 elif kind == 8:
                     connection.sendall(b"\x90\x04" + packet[:2] + b"\x00" + bytes((self.suback,)))
                 elif kind == 12:
