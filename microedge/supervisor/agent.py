@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from microedge.errors import printable
-from microedge.method import BAD_REQUEST, NOT_FOUND, OK, MethodResponse, refusal
+from microedge.method import BAD_REQUEST, FAILED, NOT_FOUND, OK, MethodResponse, refusal
 from microedge.supervisor.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,9 @@ class Agent:
             return run(payload)
         except ValueError as error:
             return refusal(BAD_REQUEST, printable(error))
+        except (OSError, RuntimeError, LookupError, TypeError, ArithmeticError) as error:
+            log.exception("method %s of microedge failed; this is a bug", method.lower())
+            return refusal(FAILED, printable(f"{type(error).__name__}: {error}"))
 
     def _ping(self, _payload: object) -> MethodResponse:
         return MethodResponse(OK)
