@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from support.requirements import require_program
 _TESTS = Path(__file__).parent
 _REAL = {"integration", "fault", "footprint"}  # directories whose tests start processes, threads and connections
 
+# A shell that runs this in the background ignores SIGINT, and every child would inherit that; tests send it as Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # An example that takes long says something about the machine (two busy cores, a Pi), not about the code.
 hypothesis.settings.register_profile(
