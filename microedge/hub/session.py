@@ -46,7 +46,6 @@ class Session:
         self.received = 0
         self._decoder = wire.Decoder(wire.FROM_MODULE)
         self._sequence = 0
-        self._acknowledged = 0
         self._pending: deque[Message] = deque()
         self._pending_bytes = 0
         self._envelopes: dict[bytes, Envelope] = {}
@@ -93,7 +92,6 @@ class Session:
             self._pending_bytes -= message.size_bytes
         if not last:
             return b""
-        self._acknowledged = last
         return wire.encode(wire.ACK, last)
 
     def _message(self, number: int, time_ms: int, head: bytes, body: bytes, clock_offset_ms: int) -> Message:

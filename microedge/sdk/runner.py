@@ -40,7 +40,7 @@ def read_start(sock: socket.socket) -> dict[str, Any]:
     """
     decoder = wire.Decoder(wire.FROM_HUB)
     while True:
-        data = sock.recv(wire.HEADER.size if not decoder.is_mid_frame else decoder.missing_bytes)
+        data = sock.recv(decoder.missing_bytes)
         if not data:
             raise RemoteProtocolError("the hub closed the connection before START")
         for kind, _, _, _, body in decoder.feed(data):

@@ -24,7 +24,7 @@ from microedge.errors import ConfigError
 from microedge.hub.route import Route
 from microedge.hub.table import RouteTable
 from microedge.identity.store import IdentityStore
-from microedge.queue.queue import MessageQueue, QueueSettings
+from microedge.queue.queue import MessageQueue, QueueSettings, read_boot_id
 from microedge.supervisor import bootstrap
 from microedge.supervisor.agent import Agent
 from microedge.supervisor.commands import commands
@@ -251,13 +251,11 @@ def _queue_settings(config: Config, file: str) -> QueueSettings:
 
 def _upstream_settings(config: Config) -> UpstreamSettings:
     upstream = config.upstream
-    with open("/proc/sys/kernel/random/boot_id") as stream:
-        boot_id = stream.read().strip()
     return UpstreamSettings(
         type=upstream.type,
         device=config.device.id,
         version=microedge.__version__,
-        boot_id=boot_id,
+        boot_id=read_boot_id(),
         host=upstream.host,
         port=upstream.port,
         tls=upstream.is_tls,

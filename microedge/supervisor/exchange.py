@@ -75,11 +75,6 @@ class Exchange:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    @property
-    def in_flight(self) -> int:
-        """Messages that the upstream was given and has not yet acknowledged."""
-        return len(self._in_flight)
-
     def send_to_input(self, module: str, input_name: str, body: bytes, ttl_s: int) -> str:
         """Queue a message from a person for one input; return its message id."""
         envelope = Envelope("manual", content_type=JSON_TYPE, content_encoding=JSON_ENCODING)
