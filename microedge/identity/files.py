@@ -6,12 +6,12 @@ at every moment at least one of them is whole, and the older of the two is never
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
 
+from microedge.atomic import replace_file, sync_directory
 from microedge.identity.record import MAX_FILE_BYTES
 
 COPY = ".copy"
@@ -122,40 +122,18 @@ def _correct(path: str, mode: int, wanted: int) -> str:
 
 def _write_pair(path: str, data: bytes) -> str:
     try:
-        _replace(path + COPY, data)
-        _replace(path, data)
+        for target in (path + COPY, path):
+            replace_file(target, data, target + _NEW)
     except OSError as error:
         return why(error)
     return ""
 
 
-def _replace(path: str, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path + _NEW, flags, 0o600)
-    try:
-        if os.write(fd, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(fd)
-        os.replace(path + _NEW, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(path + _NEW)  # it takes room and holds a key
-        raise
-    finally:
-        os.close(fd)
-
-
 def _sync(directory: str) -> str:
     try:
-        fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        sync_directory(directory)
     except OSError as error:
         return why(error)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        return why(error)
-    finally:
-        os.close(fd)
     return ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from microedge.atomic import sync_directory
+
 BALLAST_BYTES = 2 * 1024 * 1024  # enough for a checkpoint and the deletions of a drain on a full disk
 BALLAST_SHARE = 16  # of a small cap, the ballast takes one part in this many: it counts against it
 _KEPT_ASIDE = 2  # a second damage must not push out the first before somebody has looked
@@ -58,7 +60,7 @@ def set_aside(file: str) -> str:
         if os.path.exists(file + suffix):
             os.rename(file + suffix, os.path.join(target, os.path.basename(file) + suffix))
     for directory in (target, quarantine, os.path.dirname(file)):
-        _sync_directory(directory)
+        sync_directory(directory)
     for old in numbers[: max(0, len(numbers) + 1 - _KEPT_ASIDE)]:
         from shutil import rmtree  # brings bz2 and lzma, for a moment that hardly any device sees
 
@@ -113,11 +115,3 @@ def _allocated_bytes(file: str) -> int:
 def _aside_numbers(quarantine: str) -> list[int]:
     names = (name[len(_PREFIX) :] for name in os.listdir(quarantine) if name.startswith(_PREFIX))
     return sorted(int(name) for name in names if name.isdigit())
-
-
-def _sync_directory(directory: str) -> None:
-    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from microedge.atomic import replace_file, sync_directory
 from microedge.errors import TwinError, printable
 from microedge.twin.stored import MAX_BYTES
 
@@ -85,17 +86,10 @@ class TwinFile:
         found = _signature(self.path)
         if found is not None and found != self._known and not self._is_untouched(found):
             return False
-        try:
-            signature = self._write_temporary(data)
-            if found is not None and self._is_sound:
-                self._keep_previous()
-            os.replace(self._temporary, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary)
-            raise
-        self._known, self._crc, self._is_sound = signature, zlib.crc32(data), True
-        _sync_directory(self._directory)
+        keep_previous = self._keep_previous if found is not None and self._is_sound else None
+        facts = replace_file(self.path, data, self._temporary, before_rename=keep_previous)
+        self._known, self._crc, self._is_sound = _signature_of(facts), zlib.crc32(data), True
+        sync_directory(self._directory)
         return True
 
     def read_edit(self) -> bytes | None:
@@ -159,15 +153,8 @@ class TwinFile:
         for number in numbers[: len(numbers) + 1 - KEPT_DAMAGED]:
             with contextlib.suppress(OSError):
                 os.unlink(f"{os.path.join(self._directory, prefix)}{number}")
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
         return aside
-
-    def _write_temporary(self, data: bytes) -> _Signature:
-        with open(self._temporary, "wb", opener=_opener) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            return _signature_of(os.fstat(file.fileno()))
 
     def _keep_previous(self) -> None:
         link = f"{self._temporary}.link"
@@ -199,11 +186,3 @@ def _signature(path: str) -> _Signature | None:
 
 def _signature_of(found: os.stat_result) -> _Signature:
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _sync_directory(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

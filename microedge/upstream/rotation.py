@@ -10,6 +10,8 @@ import contextlib
 import errno
 import os
 
+from microedge.atomic import sync_directory
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,7 +47,7 @@ class RotatingFile:
         self._size = os.fstat(self._fd).st_size
         if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
             self._write(b"\n")
-        _sync_directory(directory)
+        sync_directory(directory)
 
     def append(self, lines: Iterable[bytes]) -> None:
         """Write all lines and return when they are durable. After an error none of them counts."""
@@ -95,11 +97,3 @@ class RotatingFile:
         if self._keep <= 1:
             os.unlink(self.path)
         self.open()
-
-
-def _sync_directory(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
