@@ -15,6 +15,7 @@ import time
 import psutil
 
 MARK = "MICROEDGE_TEST_RUN"
+_LOOKS = 50  # at a process that has just called exec, a millisecond apart
 SETTLE_S = 2.0  # a killed process tree or a closing connection needs moments, not seconds, even on two busy cores
 
 
@@ -60,18 +61,28 @@ def _processes() -> list[psutil.Process]:
     found = {process.pid: process for process in me.children(recursive=True)}
     mark = f"{MARK}={os.environ.get(MARK, '')}".encode()
     for pid in psutil.pids():
-        if pid != me.pid and pid not in found and mark in _environment(pid):
+        if pid != me.pid and pid not in found and mark in _words(pid, "environ"):
             with contextlib.suppress(psutil.NoSuchProcess):
                 found[pid] = psutil.Process(pid)
     return list(found.values())
 
 
-def _environment(pid: int) -> list[bytes]:
+def _words(pid: int, name: str) -> list[bytes]:
+    """Return what /proc holds of a process under "environ" or "cmdline"; [] when it is another user's, or gone.
+
+    In the middle of an exec both are empty for a moment. A program that is running tells it from a zombie.
+    """
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:  # another user's, or gone
-        return []
+        for _ in range(_LOOKS):
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                data = file.read()
+            if data:
+                return data.split(b"\0")
+            os.readlink(f"/proc/{pid}/exe")
+            time.sleep(0.001)
+    except OSError:
+        pass
+    return []
 
 
 def _descriptors() -> set[tuple[int, str]]:
@@ -84,6 +95,7 @@ def _descriptors() -> set[tuple[int, str]]:
 
 def _describe(process: psutil.Process) -> str:
     try:
-        return f"process {process.pid} ({process.status()}): {' '.join(process.cmdline())[:200]}"
+        command = b" ".join(_words(process.pid, "cmdline")).decode(errors="replace")
+        return f"process {process.pid} ({process.status()}): {command[:200]}"
     except psutil.Error:
         return f"process {process.pid}"

@@ -55,6 +55,18 @@ def test_a_process_is_named_and_killed_even_when_it_is_no_child_of_ours_any_more
     assert leaks_since(before) == []
 
 
+def test_a_process_that_calls_exec_all_the_time_is_found_and_named_at_every_look():
+    before = Snapshot()
+    again = 'exec sh -c "$0" "$0"'
+    with subprocess.Popen(["sh", "-c", f"setsid sh -c '{again}' '{again}' & exit"]) as started:
+        started.wait()
+    looks = [Snapshot().news(before) for _ in range(50)]
+    leaks_since(before, settle_s=0)
+
+    assert [len(news) for news in looks] == [1] * 50
+    assert all("exec sh" in news[0] for news in looks)
+
+
 def test_a_thread_that_ends_soon_is_waited_for():
     before = Snapshot()
     thread = threading.Timer(0.05, lambda: None)
