@@ -22,9 +22,9 @@ from microedge.hub.session import WINDOW, WINDOW_BYTES, Received, Session
 from microedge.reactor import Reactor, Timer
 from microedge.supervisor import lifecycle
 from microedge.supervisor.launcher import Launcher
-from microedge.supervisor.lifecycle import Action, Event, State
+from microedge.supervisor.lifecycle import Action, Event, Exit, State
 from microedge.supervisor.logs import LogRing
-from microedge.supervisor.process import Process, exit_of, signal_name
+from microedge.supervisor.process import Process, exit_of
 from microedge.supervisor.processes import Reaper
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ class Instance:
         self.session: Session | None = None
         self.process: Process | None = None
         self.started_s = 0.0
+        self.last_exit: Exit | None = None
+        self.began_ms = self.ended_ms = self.restarted_ms = 0  # of its processes, CLOCK_BOOTTIME; 0: there was none
         self.next_start_s = 0.0
         self.is_stopped_by_hand = False
         self.changed: Callable[[Instance], None] = lambda instance: None  # called after every change of state
@@ -151,6 +153,7 @@ class Instance:
             return
         self.session = Session(self.name, os.urandom(6).hex())
         self._heard_s = self.started_s = time.monotonic()
+        self.began_ms = boot_ms()
         frame = wire.encode(wire.START, body=json.dumps(self._start_document(data_dir)).encode())
         self.process.spawn(services.launcher, self.plan.image.launch, frame, self._spawned)
         self._arm(self.plan.supervision.ready_timeout_s, self._ready_late)
@@ -209,6 +212,7 @@ class Instance:
 
     def _start_again(self) -> None:
         self.restarts += 1
+        self.restarted_ms = boot_ms()
         self._handle(Event.BACKOFF_OVER)
 
     def _forget_failures(self) -> None:
@@ -262,26 +266,27 @@ class Instance:
         was_unhealthy = self.state is State.UNHEALTHY
         self._end_process()
         self._count_failure(uptime_s)
-        event = lifecycle.classify(self.plan.supervision.restart, lifecycle.Exit(code, signum, was_unhealthy))
-        self._explain(code, signum, event, uptime_s)
+        self.last_exit, self.ended_ms = Exit(code, signum, was_unhealthy), boot_ms()
+        event = lifecycle.classify(self.plan.supervision.restart, self.last_exit)
+        self._explain(self.last_exit, event, uptime_s)
         self._handle(event)
         self._services.reaper.sweep()
 
-    def _explain(self, code: int | None, signum: int, event: Event, uptime_s: float) -> None:
-        how = f"exited with code {code}" if code is not None else f"killed by {signal_name(signum)}"
+    def _explain(self, exit_: Exit, event: Event, uptime_s: float) -> None:
+        how = exit_.text()
         if self.is_leaving:
             by_hand = "stopped by hand" if self.is_stopped_by_hand else ""
             self.reason = "; ".join(part for part in (by_hand, self._blame) if part)
             log.info("module %s stopped: %s", self.name, how)
             return
-        last_words = self.ring.last_error() if code else ""
+        last_words = self.ring.last_error() if exit_.code else ""
         facts = [self._blame or how]
         if last_words and not self._blame:
             facts.append(last_words)
         delay_s = self._failures.delay_s
         if event is Event.EXIT_AGAIN:
             plan = f"restart in {delay_s:.0f} s" if delay_s else "restarted at once"
-        elif code == lifecycle.EXIT_CONFIG:
+        elif exit_.code == lifecycle.EXIT_CONFIG:
             plan = "not restarted until its files change or: microedge restart " + self.name
         else:
             plan = f"not restarted: its policy is {self.plan.supervision.restart}"
@@ -358,6 +363,11 @@ _ACTIONS: dict[Action, Callable[[Instance], None]] = {
     Action.WAIT_BACKOFF: Instance._wait_backoff,
     Action.FORGET_FAILURES: Instance._forget_failures,
 }
+
+
+def boot_ms() -> int:
+    """Return milliseconds of CLOCK_BOOTTIME, which runs on while the device sleeps and never jumps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def clock_offset_ms() -> int:

@@ -11,6 +11,7 @@ comes at once, because most crashes are single ones. Starting again is pointless
 from __future__ import annotations
 
 import enum
+import signal
 from dataclasses import dataclass
 
 BACKOFF_UNIT_S = 10.0
@@ -120,10 +121,13 @@ class Exit:
     was_unhealthy: bool = False
 
     def text(self) -> str:
-        """Say it in words, for `status`."""
-        if self.code is None:
-            return f"killed by signal {self.signal}"
-        return f"exited with code {self.code}"
+        """Say it in words, for the log and for `status`."""
+        return f"exited with code {self.code}" if self.code is not None else f"killed by {_signal_name(self.signal)}"
+
+    @property
+    def as_code(self) -> int:
+        """One number for both, as shells and container engines write it: 137 for SIGKILL."""
+        return self.code if self.code is not None else 128 + self.signal
 
 
 def classify(policy: str, exit_: Exit) -> Event:
@@ -140,6 +144,13 @@ def classify(policy: str, exit_: Exit) -> Event:
     if policy == "on-failure" and is_failure:
         return Event.EXIT_AGAIN
     return Event.EXIT_PERMANENT if is_failure else Event.EXIT_DONE
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # Python knows no name for most real-time signals
+        return f"signal {signum}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable
 
@@ -136,11 +135,3 @@ def exit_of(status: int) -> tuple[int | None, int]:
     if os.WIFSIGNALED(status):
         return None, os.WTERMSIG(status)
     return os.WEXITSTATUS(status), 0
-
-
-def signal_name(signum: int) -> str:
-    """Return SIGKILL for 9 and so on; the number where Python knows no name."""
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return f"signal {signum}"

@@ -14,7 +14,7 @@ from microedge import wire
 from microedge.message import Envelope
 from microedge.supervisor import processes
 from microedge.supervisor.instance import Instance
-from microedge.supervisor.lifecycle import State
+from microedge.supervisor.lifecycle import Exit, State
 
 HEAD = Envelope("readings").raw
 
@@ -150,6 +150,18 @@ def test_a_restart_starts_anew_when_the_old_process_has_ended_and_counts_no_fail
     world.processes[1].appear().ready()
 
     assert (one.state, one.restarts) == (State.RUNNING, 0)
+
+
+def test_how_and_when_its_processes_began_and_ended_is_known_for_the_next_one_too(world: World):
+    one = instance(world)
+    assert (one.last_exit, one.began_ms, one.ended_ms, one.restarted_ms) == (None, 0, 0, 0)
+    one.start()
+    first_ms = one.began_ms
+    world.processes[0].appear().ready().end(signum=signal.SIGKILL)
+    world.processes[1].appear().ready()
+
+    assert one.last_exit == Exit(None, signal.SIGKILL)
+    assert 0 < first_ms <= one.ended_ms <= one.restarted_ms <= one.began_ms
 
 
 def test_garbage_from_a_process_kills_it_once_and_is_the_reason(world: World):

@@ -126,6 +126,13 @@ def test_thousands_of_failures_are_no_problem():
     assert Failures(100_000).after_run(1).delay_s == 300
 
 
-@pytest.mark.parametrize(("exit_", "words"), [(CODE_1, "exited with code 1"), (KILLED, "killed by signal 9")])
-def test_an_exit_says_itself_in_words(exit_: Exit, words: str):
-    assert exit_.text() == words
+@pytest.mark.parametrize(
+    ("exit_", "words", "code"),
+    [
+        (CODE_1, "exited with code 1", 1),
+        (KILLED, "killed by SIGKILL", 137),
+        (Exit(None, 45), "killed by signal 45", 173),
+    ],
+)
+def test_an_exit_says_itself_in_words_and_as_one_number(exit_: Exit, words: str, code: int):
+    assert (exit_.text(), exit_.as_code) == (words, code)
