@@ -16,12 +16,15 @@ One frame is a 24-byte little-endian header, a head and a body:
     DONE      module   delivery id       "" or the error    -
     RESULT    module   call id           status             JSON: what the method returned
     INVOKE    module   request id        JSON: whom, what   JSON: the payload
+    REPORT    module   request id        -                  JSON: a patch of the reported properties
     START     hub      0                 -                  JSON: who the module is, its window and its twin
     ACK       hub      sequence          -                  -      everything up to it is acknowledged
     DELIVER   hub      delivery id       input name         a message record (microedge.message.pack)
     STOP      hub      0                 -                  -      please return from main
     METHOD    hub      call id           method name        JSON: the payload
     INVOKED   hub      request id        status             JSON: the answer
+    REPORTED  hub      request id        "200" or "400"     JSON: the new version, or what was wrong with the patch
+    DESIRED   hub      $version          "patch" or "whole" JSON: a patch of the desired properties, or all of them
 
 Credit: START grants a window of messages and bytes; the module has at most that much unacknowledged (a single
 message may be larger than the bytes granted, when nothing else is under way). One message is at most 256 KiB as IoT
@@ -36,11 +39,11 @@ import struct
 from microedge.errors import LocalProtocolError, RemoteProtocolError
 from microedge.message import MAX_MESSAGE_BYTES
 
-READY, PROGRESS, SEND, DONE, RESULT, INVOKE = 1, 2, 3, 4, 5, 6
-START, ACK, DELIVER, STOP, METHOD, INVOKED = 65, 66, 67, 68, 69, 70
+READY, PROGRESS, SEND, DONE, RESULT, INVOKE, REPORT = 1, 2, 3, 4, 5, 6, 7
+START, ACK, DELIVER, STOP, METHOD, INVOKED, REPORTED, DESIRED = 65, 66, 67, 68, 69, 70, 71, 72
 
-FROM_MODULE = frozenset((READY, PROGRESS, SEND, DONE, RESULT, INVOKE))
-FROM_HUB = frozenset((START, ACK, DELIVER, STOP, METHOD, INVOKED))
+FROM_MODULE = frozenset((READY, PROGRESS, SEND, DONE, RESULT, INVOKE, REPORT))
+FROM_HUB = frozenset((START, ACK, DELIVER, STOP, METHOD, INVOKED, REPORTED, DESIRED))
 
 HEADER = struct.Struct("<IBBHQQ")
 MAX_HEAD_BYTES = 65_535

@@ -15,6 +15,7 @@ from collections import deque
 from microedge import wire
 from microedge.errors import RemoteProtocolError
 from microedge.hub.calls import Invocation, read_invocation, read_result
+from microedge.hub.twin_frames import read_report
 from microedge.message import MAX_MESSAGE_BYTES, Envelope, Message
 from microedge.method import MethodResponse
 
@@ -27,13 +28,14 @@ _LATEST_MS = 1 << 48  # 8,900 years: beyond it is no clock but garbage, and the 
 class Received:
     """What one read from a module's socket contained, in order within each list."""
 
-    __slots__ = ("done", "invocations", "is_ready", "messages", "results")
+    __slots__ = ("done", "invocations", "is_ready", "messages", "reports", "results")
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.done: list[tuple[int, str]] = []  # (delivery id, "" or what the handler raised)
         self.results: list[tuple[int, MethodResponse]] = []  # (call id, answer) of methods that were called
         self.invocations: list[tuple[int, Invocation]] = []  # (request id, what it wants called)
+        self.reports: list[tuple[int, object]] = []  # (request id, patch of reported properties, unchecked JSON)
         self.is_ready = False
 
 
@@ -64,7 +66,7 @@ class Session:
 
         Raises:
             RemoteProtocolError: garbage, a message out of sequence, one that is too large, more than the window
-                grants, or an answer that is no answer: close this session.
+                grants, an answer that is no answer, or a report that is no JSON: close this session.
         """
         result = Received()
         messages = result.messages
@@ -77,6 +79,8 @@ class Session:
                 result.results.append((number, read_result(head, body)))
             elif kind == wire.INVOKE:
                 result.invocations.append((number, read_invocation(head, body)))
+            elif kind == wire.REPORT:
+                result.reports.append((number, read_report(body)))
             elif kind == wire.READY:
                 result.is_ready = True
         self.received += len(messages)

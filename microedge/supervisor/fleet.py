@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from microedge.config.plan import InstancePlan
+from microedge.patch import merge_patch
 from microedge.supervisor.instance import Instance, Services
 from microedge.supervisor.lifecycle import State
-from microedge.twin.document import merge_patch
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from microedge.errors import TwinError, printable
-from microedge.twin.document import Path, leaves, same, value_at
+from microedge.patch import same
+from microedge.twin.document import Path, leaves, value_at
 
 MAX_CHANGES = 50
 MAX_REFUSALS = 20

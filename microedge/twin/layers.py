@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from microedge.twin.document import Path, leaves, merge_patch, same, value_at
+from microedge.patch import merge_patch, same
+from microedge.twin.document import Path, leaves, value_at
 
 DEFAULT, CONFIGURATION, LOCAL, UPSTREAM = "default", "configuration", "local", "upstream"
 NAMES = (DEFAULT, CONFIGURATION, LOCAL, UPSTREAM)  # lowest first

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from microedge.errors import TwinError
-from microedge.twin.document import merge_patch
+from microedge.patch import merge_patch
 
 MAX_DEPTH = 10  # objects and arrays below the bag, one in another
 MAX_KEY_BYTES = 1024

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from microedge.twin.document import METADATA, VERSION, merge_patch
+from microedge.patch import merge_patch
+from microedge.twin.document import METADATA, VERSION
 
 LAST_UPDATED = "$lastUpdated"
 NEVER = "0001-01-01T00:00:00.000Z"  # what Azure writes where there is no time yet

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from microedge.errors import TwinError
-from microedge.twin.document import Path, copied, diff, leaves, properties_of, same, value_at
+from microedge.patch import diff, same
+from microedge.twin.document import Path, copied, leaves, properties_of, value_at
 from microedge.twin.history import dotted, shown
 from microedge.twin.layers import (
     CONFIGURATION,

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from microedge.errors import TwinError
-from microedge.twin.document import diff, leaves, properties_of
+from microedge.patch import diff
+from microedge.twin.document import leaves, properties_of
 from microedge.twin.history import Entry, dotted
 from microedge.twin.layers import Layers
 from microedge.twin.limits import DESIRED, REPORTED, TAGS, Words, check_document

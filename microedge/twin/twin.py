@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from microedge.errors import TwinError
+from microedge.patch import diff, same
 from microedge.twin import state as steps
-from microedge.twin.document import VERSION, diff, same
+from microedge.twin.document import VERSION
 from microedge.twin.history import Entry, History, differences, dotted
 from microedge.twin.layers import CONFIGURATION, DEFAULT, FROM_DEFAULT, FROM_FILE
 from microedge.twin.limits import DESIRED, REPORTED, TAGS, Part, check_document

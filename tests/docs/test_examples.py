@@ -20,7 +20,7 @@ from microedge.config.image import read_image
 from microedge.config.load import load
 from microedge.config.places import bundled_modules_dir
 from microedge.hub.parser import parse
-from microedge.twin.document import merge_patch
+from microedge.patch import merge_patch
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "modules").glob("*/README.md"))]
 _BLOCK = re.compile(r"(?:^<!-- run: (.*?) -->\n)?^```(toml|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)

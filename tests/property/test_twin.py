@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from microedge.errors import TwinError
-from microedge.twin.document import copied, diff, leaves, merge_patch, same, value_at
+from microedge.patch import diff, merge_patch, same
+from microedge.twin.document import copied, leaves, value_at
 from microedge.twin.layers import DEFAULT, LOCAL, NAMES, UPSTREAM, Layers
 from microedge.twin.limits import DESIRED, REPORTED, TAGS, check_document
 from microedge.twin.saving import Urgency

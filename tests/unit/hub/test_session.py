@@ -52,6 +52,18 @@ def test_ready_progress_and_answers_are_told_apart():
     assert received.messages == []
 
 
+def test_reports_are_told_apart_and_their_content_is_left_to_the_twin():
+    stream = wire.encode(wire.REPORT, 1, body=b'{"a":{"b":null}}') + wire.encode(wire.REPORT, 2, body=b"[1]")
+
+    assert session().receive(stream, 0).reports == [(1, {"a": {"b": None}}), (2, [1])]
+
+
+@pytest.mark.parametrize("body", [b"{", b"NaN", b"\xff", b"[" * 60_000, b" " * 131_073])
+def test_a_report_that_is_no_json_is_refused(body: bytes):
+    with pytest.raises(RemoteProtocolError, match=f"report of bytes={len(body)}"):
+        session().receive(wire.encode(wire.REPORT, 1, body=body), 0)
+
+
 def test_equal_envelopes_are_decoded_once():
     first, second = session().receive(send(1) + send(2), 0).messages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from microedge.twin.document import merge_patch
+from microedge.patch import merge_patch
 from microedge.twin.layers import CONFIGURATION, DEFAULT, LOCAL, UPSTREAM, Layers, Overruled
 
 
