@@ -44,6 +44,7 @@ PURE = (
     "microedge/queue/record.py",
     "microedge/identity/record.py",
     "microedge/identity/token.py",
+    "microedge/supervisor/agent_report.py",
     "microedge/supervisor/lifecycle.py",
     *python_files("microedge/hub"),
     *(file for file in python_files("microedge/twin") if not file.endswith(("/file.py", "/store.py"))),
