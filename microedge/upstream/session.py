@@ -2,8 +2,8 @@
 
 paho keeps the protocol: CONNECT, the will, keep-alive, DISCONNECT, the status topic, and whatever is subscribed to.
 A client is made per connection, so nothing of an old connection is ever sent again by paho: re-sending is the
-queue's business alone. Messages do not go through it (see packets.py); the seam is `_create_socket`, which paho
-calls to get its socket and which has had this name since 2.0.
+queue's business alone. Messages do not go through it (see packets.py); the seams are `_create_socket`, which paho
+calls to get its socket, and `_mid_generate`, which gives it packet ids; both have had their names since 2.0.
 
 What paho could block on, and why it does not: it connects in `_create_socket` only, which returns a finished
 connection; it reconnects by itself after some CONNACKs unless reconnect_on_failure is off; its sends end in memory
@@ -23,7 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from microedge.upstream import reasons
 from microedge.upstream.link import Link
-from microedge.upstream.packets import MAX_INBOUND_BYTES
+from microedge.upstream.packets import FIRST_ID, MAX_INBOUND_BYTES
 from microedge.upstream.requests import UpstreamRequest, request_filter, request_of
 
 TYPE_CHECKING = False
@@ -309,6 +309,12 @@ class _LinkedClient(Client):
     def _sock_recv(self, bufsize: int) -> bytes:
         # As paho's, which asks ssl what "later" looks like, and so would load it (5 MB) where there is no TLS.
         return self.link.recv(bufsize)
+
+    def _mid_generate(self) -> int:
+        # As paho's, below the packet ids of messages: PUBACKs from FIRST_ID on never reach paho (PacketSplitter).
+        with self._mid_generate_mutex:
+            self._last_mid = self._last_mid % (FIRST_ID - 1) + 1
+            return self._last_mid
 
     def obey_keepalive(self, connack: object) -> None:
         """Take over the broker's own keep-alive interval, as MQTT 5 demands; paho does so by itself since 2.2."""
