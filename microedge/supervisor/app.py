@@ -195,12 +195,15 @@ class App:
     def reload(self) -> None:
         """Read the configuration again. A mistake in it changes nothing; what needs a restart says so."""
         self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.runtime.config_version += 1
         try:
             config = load(self.runtime.config.file)
             routes = routes_of(config)
         except ConfigError as error:
+            self.runtime.refusal = str(error)
             log.error("configuration not reloaded, the running one stays: %s", error)
         else:
+            self.runtime.refusal = ""
             kept = {name: getattr(self.runtime.config, name) for name in _NOT_ON_RELOAD}
             late = [name for name in _NOT_ON_RELOAD if getattr(config, name) != kept[name]]
             self.runtime.config = replace(config, **kept)

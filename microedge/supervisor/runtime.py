@@ -30,4 +30,6 @@ class Runtime:
     discovery: Discovery | None = None
     plan: Plan = field(default_factory=lambda: Plan((), (), ()))
     warnings: list[str] = field(default_factory=list)
+    config_version: int = 1  # counts the attempts to load it
+    refusal: str = ""  # why the last attempt failed; the configuration before it is in force
     started_s: float = field(default_factory=time.monotonic)

@@ -41,6 +41,7 @@ def status_document(runtime: Runtime) -> dict[str, Any]:
         "routes": _routes(runtime),
         "dropped": dict(runtime.exchange.dropped),
         "warnings": [
+            *_refused(runtime),
             *runtime.plan.warnings,
             *runtime.warnings,
             *_route_warnings(runtime),
@@ -114,6 +115,10 @@ def find(runtime: Runtime, name: str) -> Instance:
         known = ", ".join(sorted(runtime.fleet.instances)) or "none"
         raise UnknownModuleError(f"no module is called {name!r}; known: {known}")
     return instance
+
+
+def _refused(runtime: Runtime) -> list[str]:
+    return [f"configuration not reloaded, the running one stays: {runtime.refusal}"] if runtime.refusal else []
 
 
 def _route_warnings(runtime: Runtime) -> list[str]:

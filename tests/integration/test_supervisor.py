@@ -222,6 +222,7 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(tmp_path: Pat
         line = runtime.wait_log("supervisor", "configuration not reloaded, the running one stays")
         assert "microedge.toml:8:" in line
         assert "nonsense" in line
+        assert any("not reloaded" in warning and "nonsense" in warning for warning in runtime.status()["warnings"])
         runtime.assert_goes_on("south")
         runtime.assert_goes_on("north")
 
