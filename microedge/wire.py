@@ -17,9 +17,11 @@ One frame is a 24-byte little-endian header, a head and a body:
     RESULT    module   call id           status             JSON: what the method returned
     INVOKE    module   request id        JSON: whom, what   JSON: the payload
     REPORT    module   request id        -                  JSON: a patch of the reported properties
+    BEGUN     module   delivery id       -                  -      the handler of a SUSPECT runs from now on
     START     hub      0                 -                  JSON: who the module is, its window and its twin
     ACK       hub      sequence          -                  -      everything up to it is acknowledged
     DELIVER   hub      delivery id       input name         a message record (microedge.message.pack)
+    SUSPECT   hub      delivery id       as DELIVER         as DELIVER; the answer is BEGUN, then DONE
     STOP      hub      0                 -                  -      please return from main
     METHOD    hub      call id           method name        JSON: the payload
     INVOKED   hub      request id        status             JSON: the answer
@@ -39,11 +41,11 @@ import struct
 from microedge.errors import LocalProtocolError, RemoteProtocolError
 from microedge.message import MAX_MESSAGE_BYTES
 
-READY, PROGRESS, SEND, DONE, RESULT, INVOKE, REPORT = 1, 2, 3, 4, 5, 6, 7
-START, ACK, DELIVER, STOP, METHOD, INVOKED, REPORTED, DESIRED = 65, 66, 67, 68, 69, 70, 71, 72
+READY, PROGRESS, SEND, DONE, RESULT, INVOKE, REPORT, BEGUN = 1, 2, 3, 4, 5, 6, 7, 8
+START, ACK, DELIVER, STOP, METHOD, INVOKED, REPORTED, DESIRED, SUSPECT = 65, 66, 67, 68, 69, 70, 71, 72, 73
 
-FROM_MODULE = frozenset((READY, PROGRESS, SEND, DONE, RESULT, INVOKE, REPORT))
-FROM_HUB = frozenset((START, ACK, DELIVER, STOP, METHOD, INVOKED, REPORTED, DESIRED))
+FROM_MODULE = frozenset((READY, PROGRESS, SEND, DONE, RESULT, INVOKE, REPORT, BEGUN))
+FROM_HUB = frozenset((START, ACK, DELIVER, STOP, METHOD, INVOKED, REPORTED, DESIRED, SUSPECT))
 
 HEADER = struct.Struct("<IBBHQQ")
 MAX_HEAD_BYTES = 65_535

@@ -8,10 +8,10 @@ import sys
 from typing import Any
 
 from microedge.config.document import open_document
-from microedge.config.model import DROPPED_IN, FORK, LAUNCHES, RESERVED_NAME, Image, Limits, Supervision
+from microedge.config.model import DROPPED_IN, FORK, INPUT_WINDOW, LAUNCHES, RESERVED_NAME, Image, Limits, Supervision
 from microedge.config.packages import RANGE_RULE, REQUIREMENT_RULE, is_requirement, python_matches
 from microedge.config.reader import Range, TableReader
-from microedge.config.sections import read_desired, read_limits, read_permissions, read_supervision
+from microedge.config.sections import INPUT_WINDOWS, read_desired, read_limits, read_permissions, read_supervision
 from microedge.errors import ConfigError, ModuleImageError, printable
 from microedge.names import IMAGE_RULE, NAME_RULE, is_image_name, is_name
 
@@ -133,8 +133,12 @@ def _python(table: TableReader) -> str:
 
 
 def _ports(table: TableReader) -> dict[str, Any]:
-    table.only("inputs", "outputs")
-    return {key: table.strings(key, is_name, f"port names: {NAME_RULE}") for key in ("inputs", "outputs")}
+    table.only("inputs", "outputs", "input_window")
+    ports: dict[str, Any] = {
+        key: table.strings(key, is_name, f"port names: {NAME_RULE}") for key in ("inputs", "outputs")
+    }
+    ports["input_window"] = table.integer("input_window", INPUT_WINDOW, INPUT_WINDOWS)
+    return ports
 
 
 def _entry(table: TableReader, name: str, directory: str) -> tuple[str, str]:

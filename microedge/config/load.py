@@ -19,7 +19,7 @@ from microedge.config.model import (
     StoreConfig,
 )
 from microedge.config.reader import Range, TableReader
-from microedge.config.sections import read_desired, read_limits, read_permissions, read_supervision
+from microedge.config.sections import INPUT_WINDOWS, read_desired, read_limits, read_permissions, read_supervision
 from microedge.config.upstream import Surroundings, clear_text_warning, read_upstream
 from microedge.errors import ConfigError, printable
 from microedge.names import DEVICE_RULE, IMAGE_RULE, NAME_RULE, is_device_id, is_image_name, is_name
@@ -40,7 +40,17 @@ STORE_RANGES = {
 }
 PRIORITIES = Range(0, 9)
 ROUTE_TTLS = Range(0, MAX_TTL_S, "seconds", minus_one="never")
-INSTANCE_KEYS = ("image", "autostart", "restart", "env", "desired", "limits", "supervision", "permissions")
+INSTANCE_KEYS = (
+    "image",
+    "autostart",
+    "restart",
+    "input_window",
+    "env",
+    "desired",
+    "limits",
+    "supervision",
+    "permissions",
+)
 
 _ROUTE_RULE = '"FROM … INTO …"'
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -144,6 +154,7 @@ def _instance(name: str, table: TableReader, around: Surroundings) -> InstanceCo
         limits=read_limits(table.table("limits")),
         supervision=supervision,
         permissions=read_permissions(table.table("permissions")),
+        input_window=table.integer("input_window", None, INPUT_WINDOWS) if "input_window" in table else None,
         line=table.line,
     )
 

@@ -23,6 +23,8 @@ DROPPED_IN, BUNDLED = "dropped-in", "bundled"
 
 RESERVED_NAME = "supervisor"  # of no image and no instance: `microedge logs supervisor` shows the runtime's own log
 
+INPUT_WINDOW = 32  # with 1, a message between modules costs five times the CPU: a round trip each
+
 DEFAULT_TOPIC = "microedge/{device}/{module}/{output}"
 
 
@@ -124,6 +126,7 @@ class InstanceConfig:
     limits: Mapping[str, int] = field(default_factory=dict)
     supervision: Mapping[str, Any] = field(default_factory=dict)
     permissions: Permissions = Permissions()
+    input_window: int | None = None  # None: what the image says
     line: int = field(default=0, compare=False)  # a moved table is not a changed one
 
 
@@ -174,6 +177,7 @@ class Image:
     preload: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    input_window: int = INPUT_WINDOW
     desired: Mapping[str, Any] = field(default_factory=dict)
     permissions: Permissions = Permissions()
     limits: Limits = Limits()

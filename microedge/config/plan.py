@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from microedge.config.discovery import Discovery
 from microedge.config.model import (
     DROPPED_IN,
+    INPUT_WINDOW,
     Config,
     Image,
     InstanceConfig,
@@ -36,6 +37,7 @@ class InstancePlan:
     withheld: tuple[str, ...]
     autostart: bool
     env: Mapping[str, str]
+    input_window: int = INPUT_WINDOW  # messages sent to one input before the first of them is answered
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def _instance(name: str, image: Image, config: InstanceConfig | None) -> Instanc
         withheld=_beyond(image.permissions, permissions),
         autostart=written.autostart is not False,
         env=written.env,
+        input_window=written.input_window or image.input_window,
     )
 
 

@@ -29,6 +29,7 @@ TIMEOUT_RANGES = {
     "stop_timeout_s": Range(1, 600, "seconds"),
     "hang_timeout_s": Range(0, 86_400, "seconds"),
 }
+INPUT_WINDOWS = Range(1, 256, "messages")
 START_ORDERS = Range(0, 1_000_000)
 PERMISSION_KEYS = ("network", "groups", "read")
 GROUP_RULE = "names of groups of this system"

@@ -28,10 +28,11 @@ _LATEST_MS = 1 << 48  # 8,900 years: beyond it is no clock but garbage, and the 
 class Received:
     """What one read from a module's socket contained, in order within each list."""
 
-    __slots__ = ("done", "invocations", "is_ready", "messages", "reports", "results")
+    __slots__ = ("begun", "done", "invocations", "is_ready", "messages", "reports", "results")
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.begun: list[int] = []  # delivery ids of suspects whose handler runs
         self.done: list[tuple[int, str]] = []  # (delivery id, "" or what the handler raised)
         self.results: list[tuple[int, MethodResponse]] = []  # (call id, answer) of methods that were called
         self.invocations: list[tuple[int, Invocation]] = []  # (request id, what it wants called)
@@ -75,6 +76,8 @@ class Session:
                 messages.append(self._message(number, time_ms, head, body, clock_offset_ms))
             elif kind == wire.DONE:
                 result.done.append((number, head.decode("utf-8", "replace")))
+            elif kind == wire.BEGUN:
+                result.begun.append(number)
             elif kind == wire.RESULT:
                 result.results.append((number, read_result(head, body)))
             elif kind == wire.INVOKE:

@@ -62,7 +62,7 @@ class ModuleClient:
         self._poll.register(link.fileno(), select.POLLIN)
         self._watched: dict[int, Callable[[], object]] = {}
         self._timers: list[list[Any]] = []  # [due_s, interval_s, callback]
-        self._inputs = InputBox(start["inputs"], self.log)
+        self._inputs = InputBox(start["inputs"], self.log, self._say_now)
         self._methods = MethodPort(self.module, self.log)
 
     @property
@@ -332,12 +332,18 @@ class ModuleClient:
             self._link.write()
         return now_s
 
+    def _say_now(self, frame: bytes) -> None:
+        self._link.put(frame)
+        self._link.write()
+
     def _read(self) -> None:
         for kind, number, time_ms, head, body in self._link.read():
             if kind == wire.ACK:
                 self._acknowledge(number)
             elif kind == wire.DELIVER:
                 self._inputs.take(number, time_ms, head.decode(), body)
+            elif kind == wire.SUSPECT:
+                self._inputs.take(number, time_ms, head.decode(), body, is_suspect=True)
             elif kind == wire.METHOD:
                 self._methods.take_call(number, head, body)
             elif kind == wire.INVOKED:
@@ -371,3 +377,5 @@ class ModuleClient:
             if not answer:
                 return
             self._link.put(answer)
+            if self._inputs.is_watched:
+                self._link.write()

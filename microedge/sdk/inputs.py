@@ -22,9 +22,13 @@ _ERROR_CHARS = 1_000
 class InputBox:
     """All inputs of one module. A message for an input without a handler waits until it has one."""
 
-    def __init__(self, names: Iterable[str], log: Log) -> None:
+    def __init__(self, names: Iterable[str], log: Log, say_now: Callable[[bytes], None]) -> None:
+        """`say_now` sends a frame without waiting for others."""
         self._names = frozenset(names)
         self._log = log
+        self._say_now = say_now
+        self.is_watched = False  # the hub wants to know at once what became of the last message
+        self._suspects: set[int] = set()  # deliveries whose beginning the hub wants to know
         self._handlers: dict[str, Callable[[Message], object]] = {}
         self._inbox: deque[tuple[int, int, str, bytes]] = deque()  # (delivery, epoch, input, record)
         self._epochs: dict[str, int] = {}
@@ -41,8 +45,10 @@ class InputBox:
             raise LocalProtocolError(f"input {name!r}: expected one of [ports] inputs in module.toml: {known}")
         self._handlers[name] = callback
 
-    def take(self, delivery: int, epoch: int, name: str, record: bytes) -> None:
-        """The hub delivers a message."""
+    def take(self, delivery: int, epoch: int, name: str, record: bytes, *, is_suspect: bool = False) -> None:
+        """The hub delivers a message. `is_suspect`: it may be what ended the process before this one."""
+        if is_suspect:
+            self._suspects.add(delivery)
         self._inbox.append((delivery, epoch, name, record))
 
     def run_next(self) -> bytes:
@@ -50,8 +56,12 @@ class InputBox:
         for index, (delivery, epoch, name, record) in enumerate(self._inbox):
             if name in self._handlers:
                 del self._inbox[index]
+                self.is_watched = delivery in self._suspects
+                self._suspects.discard(delivery)
                 if epoch < self._epochs.get(name, 0):
                     return self.run_next()  # sent before the hub knew of a failure; it comes again, in order
+                if self.is_watched:
+                    self._say_now(wire.encode(wire.BEGUN, delivery))
                 return self._obey(delivery, name, record)
         return b""
 

@@ -96,7 +96,7 @@ class Exchange:
         for name in instance.plan.image.inputs:
             endpoint = input_endpoint(instance.name, name)
             port = self._ports.setdefault(endpoint, InputPort(endpoint, name))
-            port.opened()
+            port.opened(instance.plan.input_window)
             self._port_owners[endpoint] = instance
             self._queue.set_live(endpoint, True)
             self._serve_soon(endpoint)
@@ -109,6 +109,8 @@ class Exchange:
             self._instances[session.session] = instance
             instance.sent += len(received.messages)
             self._accept(session, received.messages)
+        for delivery in received.begun:
+            self._take_begun(instance, delivery)
         if received.done:
             self._take_answers(instance, received.done)
         if received.results or received.invocations:
@@ -249,6 +251,11 @@ class Exchange:
         if frames:
             instance.delivered += len(frames)
             instance.write(b"".join(frames))
+
+    def _take_begun(self, instance: Instance, delivery: int) -> None:
+        port = self._deliveries.get(delivery)
+        if port is not None and self._port_owners.get(port.endpoint) is instance:
+            port.begun(delivery)
 
     def _take_answers(self, instance: Instance, answers: Sequence[tuple[int, str]]) -> None:
         """A module answered (delivery, "" or what its handler raised)."""

@@ -53,10 +53,13 @@ class ModuleHub:
         """Send one frame to the module."""
         self.socket.sendall(wire.encode(kind, number, time_ms=time_ms, head=head, body=body))
 
-    def deliver(self, delivery: int, body: object, *, to: str = "commands", epoch: int = 0) -> None:
+    def deliver(
+        self, delivery: int, body: object, *, to: str = "commands", epoch: int = 0, is_suspect: bool = False
+    ) -> None:
         """Send a message to one of the module's inputs."""
         message = Message(Envelope("orders"), json.dumps(body).encode(), "desk", "s9", delivery, 1, 2)
-        self.put(wire.DELIVER, delivery, time_ms=epoch, head=to.encode(), body=pack(message))
+        kind = wire.SUSPECT if is_suspect else wire.DELIVER
+        self.put(kind, delivery, time_ms=epoch, head=to.encode(), body=pack(message))
 
     def frames(self) -> list[wire.Frame]:
         """Return the frames that have arrived since the last call, progress left out."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
+from microedge.config.model import INPUT_WINDOW
 from microedge.hub.parser import parse
 from microedge.hub.session import Session
 from microedge.hub.table import RouteTable
@@ -31,10 +32,10 @@ class Site:
 class InProcessModule:
     """Looks to the exchange like an instance. `restart` gives it another process, asked for or not."""
 
-    def __init__(self, site: Site, name: str, *, inputs: tuple[str, ...] = ()) -> None:
+    def __init__(self, site: Site, name: str, *, inputs: tuple[str, ...] = (), window: int = INPUT_WINDOW) -> None:
         self.name = name
         self.site = site
-        self.plan = SimpleNamespace(image=SimpleNamespace(inputs=inputs))
+        self.plan = SimpleNamespace(image=SimpleNamespace(inputs=inputs), input_window=window)
         self.sent = self.delivered = 0
         self.is_leaving = False
         self.process = SimpleNamespace(unsent_bytes=0)

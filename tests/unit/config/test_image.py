@@ -121,6 +121,7 @@ hang_timeout_s = 0
         (HEAD + "[ports]\noutputs = ['a', 'a']", 6, "[ports] outputs = 'a': expected each entry once"),
         (HEAD + "[desired]\na = 2020-01-01", 6, "[desired] a = 2020-01-01: expected a JSON value"),
         (HEAD + "[permissions]\nroot = true", 6, "[permissions] root = …: expected a known key"),
+        (HEAD + "[ports]\ninput_window = 257", 6, "[ports] input_window = 257: expected a whole number of messages"),
         (HEAD + "[limits]\nmemory_mib = 23", 6, "[limits] memory_mib = 23: expected a whole number of MiB from 24"),
         (HEAD + "[supervision]\nrestart = 'no'", 6, "[supervision] restart = 'no': expected \"never\""),
         ("a = ", 1, "found a mistake at"),

@@ -74,6 +74,15 @@ def test_the_operator_overrides_the_image_key_by_key() -> None:
     assert (instance.env, instance.config) == ({"A": "b"}, written)
 
 
+@pytest.mark.parametrize(("written", "asked", "expected"), [(None, 4, 4), (1, 4, 1)])
+def test_the_operator_overrides_the_window_of_the_image(written: int | None, asked: int, expected: int) -> None:
+    one = InstanceConfig("n", "probe", input_window=written)
+
+    (instance,) = plan(config(one), discovery(image("probe", input_window=asked))).instances
+
+    assert instance.input_window == expected
+
+
 def test_instances_start_by_their_order_then_by_name() -> None:
     late = image("a", supervision=Supervision(start_order=200))
 

@@ -331,6 +331,19 @@ def test_a_failed_message_is_answered_with_its_error_and_what_was_sent_ahead_is_
     assert "<3>input commands: message s9-2 failed: ValueError('too\\ncold')" in capsys.readouterr().err
 
 
+def test_of_a_suspect_the_module_says_at_once_that_it_has_begun_and_that_it_is_done(hub: ModuleHub):
+    said_before: list[list[tuple[int, int]]] = []
+    hub.client.on_input("commands", lambda message: said_before.append([frame[:2] for frame in hub.frames()]))
+    for delivery in range(1, 21):  # more than a burst: what is not urgent would be gathered
+        hub.deliver(delivery, "x", is_suspect=delivery > 17)
+    hub.client.wait(0)
+    hub.client.wait(0)
+
+    assert said_before[17][-1] == (wire.BEGUN, 18)
+    assert said_before[18:] == [[(wire.DONE, n), (wire.BEGUN, n + 1)] for n in (18, 19)]
+    assert hub.answers() == [(20, "")]
+
+
 def test_inputs_fail_independently(hub: ModuleHub, capsys: pytest.CaptureFixture[str]):
     obeyed: list[object] = []
     hub.client.on_input("commands", lambda message: 1 / 0)

@@ -8,11 +8,16 @@ import pytest
 from support.modules_in_process import InProcessModule, Site
 
 from microedge import wire
-from microedge.hub.inputs import AHEAD, MAX_FAILURES
+from microedge.config.model import INPUT_WINDOW
+from microedge.hub.inputs import MAX_FAILURES
 from microedge.message import Message
 from microedge.names import is_name
 
 TO_VALVE = 'FROM /messages/modules/probe/* INTO BrokeredEndpoint("/modules/valve/inputs/commands")'
+
+
+def die(message: Message) -> None:
+    raise SystemExit(3)
 
 
 @pytest.fixture
@@ -117,13 +122,57 @@ def test_a_message_that_ends_its_receiver_again_and_again_is_set_aside(
 ):
     probe.client.send("readings", 1)
     probe.hub_reads()
-    for _ in range(MAX_FAILURES):
+    valve.client.on_input("commands", die)
+    for _ in range(1 + MAX_FAILURES):  # the first time nobody knows which message had begun
         assert site.queue.dead == []
+        with pytest.raises(SystemExit):
+            valve.module_runs()
+        valve.hub_reads()
         valve.restart()
+        valve.client.on_input("commands", die)
         site.reactor.advance(20)
 
     assert [message.json() for message, _ in site.queue.dead] == [1]
     assert probe.client.flush(0)
+
+
+def test_messages_survive_a_receiver_that_ends_again_and_again_before_it_begins_with_them(
+    site: Site, probe: InProcessModule, valve: InProcessModule
+):
+    obeyed: list[object] = []
+    for number in range(3):
+        probe.client.send("readings", number)
+    probe.hub_reads()
+    for _ in range(3 * MAX_FAILURES):
+        valve.restart()
+        site.reactor.advance(20)
+    valve.client.on_input("commands", lambda message: obeyed.append(message.json()))
+    valve.module_runs()
+    valve.hub_reads()
+
+    assert obeyed == [0, 1, 2]
+    assert site.queue.dead == []
+    assert probe.client.flush(0)
+
+
+def test_with_a_window_of_one_the_next_message_is_sent_when_the_one_before_it_is_answered(
+    site: Site, probe: InProcessModule
+):
+    obeyed: list[object] = []
+    valve = InProcessModule(site, "valve", inputs=("commands",), window=1)
+    try:
+        valve.client.on_input("commands", lambda message: obeyed.append(message.json()))
+        for number in range(3):
+            probe.client.send("readings", number)
+        probe.hub_reads()
+        for sent in range(1, 4):
+            assert valve.delivered == sent
+            valve.module_runs()
+            valve.hub_reads()
+
+        assert obeyed == [0, 1, 2]
+    finally:
+        valve.close()
 
 
 def test_a_receiver_that_is_restarted_by_a_person_any_number_of_times_loses_nothing(
@@ -177,7 +226,7 @@ def test_a_failure_of_one_input_does_not_hold_up_the_other_one():
     try:
         valve.client.on_input("commands", lambda message: obeyed.append(message.json()))
         valve.client.on_input("queries", lambda message: 1 / 0)
-        for number in range(AHEAD + 8):
+        for number in range(INPUT_WINDOW + 8):
             probe.client.send("readings", number)
         probe.client.wait(0)
         probe.hub_reads()
@@ -188,7 +237,7 @@ def test_a_failure_of_one_input_does_not_hold_up_the_other_one():
         valve.hub_reads()
         valve.module_runs()
 
-        assert obeyed == list(range(AHEAD + 8))
+        assert obeyed == list(range(INPUT_WINDOW + 8))
     finally:
         probe.close()
         valve.close()
