@@ -57,11 +57,6 @@ class Session:
     def unacknowledged(self) -> int:
         return len(self._pending)
 
-    @property
-    def is_mid_frame(self) -> bool:
-        """True when the last read ended within a frame: at the end of the stream, something was cut off."""
-        return self._decoder.is_mid_frame
-
     def receive(self, data: bytes, clock_offset_ms: int) -> Received:
         """Decode what arrived.
 
