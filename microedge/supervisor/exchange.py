@@ -11,8 +11,9 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from microedge.hub.calls import Invocation
 from microedge.hub.inputs import Answer, InputPort
 from microedge.hub.session import Received, Session
 from microedge.hub.table import Decision, RouteTable
@@ -199,8 +200,15 @@ class Exchange:
         self._queue.set_aside(ticket, reason, text)
         self._serve_soon(UPSTREAM)
 
-    def upstream_called(self, module: str, method: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
-        self.methods.call_from_upstream(module, method, payload, reply)
+    def upstream_called(
+        self,
+        module: str,
+        method: str,
+        payload: bytes,
+        reply: Callable[[bytes], None],
+        timeouts: Mapping[str, object],
+    ) -> None:
+        self.methods.call_from_upstream(Invocation(module, method, payload or b"null", **timeouts), reply)
 
     # --- Once per turn ---
 

@@ -53,9 +53,9 @@ class Methods:
             self._table.leaving(invocation.module)
         self._carry_out(self._table.call(invocation, answer, time.monotonic()))
 
-    def call_from_upstream(self, module: str, method: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
+    def call_from_upstream(self, invocation: Invocation, reply: Callable[[bytes], None]) -> None:
         """Call a method for somebody above; `reply` gets `{"status": ..., "payload": ...}` as JSON."""
-        self.call(Invocation(module, method, payload or b"null"), lambda response: reply(_document(response)))
+        self.call(invocation, lambda response: reply(_document(response)))
 
     def opened(self, instance: Instance) -> None:
         """The module is ready: it can be called."""

@@ -8,7 +8,7 @@ afterwards what became of each. All calls and all events happen on the loop's th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from microedge.message import Message, Ticket
@@ -29,9 +29,17 @@ class UpstreamEvents(Protocol):
     def upstream_refused(self, ticket: Ticket, reason: str, text: str) -> None:
         """The upstream will never take this one: `reason` is poison, oversize or refused; `text` is for a person."""
 
-    def upstream_called(self, module: str, method: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
+    def upstream_called(
+        self,
+        module: str,
+        method: str,
+        payload: bytes,
+        reply: Callable[[bytes], None],
+        timeouts: Mapping[str, object],
+    ) -> None:
         """Somebody above calls a direct method, with whatever payload: nothing of it has been checked.
 
+        `timeouts` may hold `response_timeout_s` and `connect_timeout_s`; what it does not hold is as for any call.
         `reply` takes the answer document, once, now or later; it drops it where the upstream has gone or nobody
         wants it. A connector that has no way down never calls this.
         """

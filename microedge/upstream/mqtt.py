@@ -168,7 +168,7 @@ class MqttConnector:
         def reply(document: bytes) -> None:
             self._answer(request, document)
 
-        self._events.upstream_called(request.module, request.method, request.payload, reply)
+        self._events.upstream_called(request.module, request.method, request.payload, reply, request.timeouts)
 
     def _answer(self, request: UpstreamRequest, document: bytes) -> None:
         if not request.response_topic:

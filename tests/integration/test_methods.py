@@ -237,12 +237,21 @@ class Desk:
         del self._client
 
     def call(
-        self, method: str, payload: bytes, *, correlation: bytes = b"", answer_to: str = "", retain: bool = False
+        self,
+        method: str,
+        payload: bytes,
+        *,
+        correlation: bytes = b"",
+        answer_to: str = "",
+        retain: bool = False,
+        timeouts: tuple[tuple[str, str], ...] = (),
     ) -> None:
         properties = None
         if answer_to:
             properties = Properties(PacketTypes.PUBLISH)
             properties.ResponseTopic, properties.CorrelationData = answer_to, correlation
+            if timeouts:
+                properties.UserProperty = list(timeouts)
         self._client.publish(f"microedge/{self._device}/{method}", payload, qos=1, retain=retain, properties=properties)
 
     def _on_message(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
@@ -268,6 +277,27 @@ def test_mqtt_5_answers_go_to_the_response_topic_with_the_correlation_data(runti
     assert answers[b"c0"] == {"status": 200, "payload": {"a": 1}}
     assert answers[b"c1"] == {"status": 500, "payload": {"message": "RuntimeError: the tank is dry"}}
     assert [answers[b"c%d" % number]["status"] for number in range(2, 6)] == [404, 400, 400, 200]
+
+
+def test_a_call_over_mqtt_may_say_how_long_it_waits(tmp_path: Path, broker: Mosquitto):
+    upstream = f'[upstream]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1:{broker.port}"\nclient_id = "late"\n'
+    late = '[modules.pump]\nimage = "pump"\nautostart = false\n'
+    runtime = Runtime(tmp_path, {"pump": Source(f"import sys\n{PUMP}")}, upstream=upstream, config=late)
+    runtime.config_file.write_text(runtime.config_file.read_text().replace('"bench"', '"late"'))
+    with runtime, Desk(broker.port, "desk/9/answers", device="late") as desk:
+        runtime.wait_for(lambda: runtime.status()["upstream"]["state"] == "connected", "connection to the broker")
+        for payload, timeouts in {
+            b"1": (("responseTimeoutInSeconds", "1"),),
+            b"2": (("connectTimeoutInSeconds", "30"),),
+            b"3": (),
+        }.items():
+            desk.call("pump/methods/echo", payload, answer_to="desk/9/answers", timeouts=timeouts)
+        first = [desk.answers.get(timeout=10)[1] for _ in range(2)]
+        runtime.request("start", module="pump")
+
+        assert [answer["status"] for answer in first] == [400, 404]
+        assert "expected 5 to 300 seconds" in first[0]["payload"]["message"]
+        assert desk.answers.get(timeout=10)[1] == {"status": 200, "payload": 2}
 
 
 def test_without_a_response_topic_it_is_carried_out_and_a_retained_one_is_not(runtime: Runtime, broker: Mosquitto):

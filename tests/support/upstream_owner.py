@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from microedge.message import Envelope, Message, Ticket
 
@@ -91,7 +91,14 @@ class Owner:
         self.refused.append((self._leased.pop(ticket).message_id, reason, text))
         self.feed()
 
-    def upstream_called(self, module: str, method: str, payload: bytes, reply: Callable[[bytes], None]) -> None:
+    def upstream_called(
+        self,
+        module: str,
+        method: str,
+        payload: bytes,
+        reply: Callable[[bytes], None],
+        timeouts: Mapping[str, object],
+    ) -> None:
         self._check()
         self.events.append(("called", module, method, payload))
         reply(b'{"status":200,"payload":null}')

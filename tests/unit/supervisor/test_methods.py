@@ -63,12 +63,30 @@ def test_a_call_is_answered_by_the_module(site: Site, pump: InProcessModule):
 def test_a_call_from_above_is_answered_as_a_document(site: Site, pump: InProcessModule):
     documents: list[bytes] = []
     for module, payload in (("pump", b"7"), ("pump", b"{"), ("other", b""), ("a b", b"")):
-        site.exchange.upstream_called(module, "echo", payload, documents.append)
+        site.exchange.upstream_called(module, "echo", payload, documents.append, {})
     pump.module_runs()
     pump.hub_reads()
 
     assert sorted(json.loads(document)["status"] for document in documents) == [200, 400, 400, 404]
     assert b'{"status":200,"payload":7}' in documents
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "statuses"),
+    [
+        ({"connect_timeout_s": 60.0}, []),  # it waits for the module
+        ({"connect_timeout_s": 301.0}, [400]),
+        ({"response_timeout_s": 4.0}, [400]),
+        ({"response_timeout_s": float("nan")}, [400]),
+        ({"response_timeout_s": "soon"}, [400]),
+        ({}, [404]),
+    ],
+)
+def test_a_call_from_above_may_say_how_long_it_waits(site: Site, timeouts: dict[str, object], statuses: list[int]):
+    documents: list[bytes] = []
+    site.exchange.upstream_called("pump", "echo", b"1", documents.append, timeouts)
+
+    assert [json.loads(document)["status"] for document in documents] == statuses
 
 
 def test_a_module_calls_another_one(pump: InProcessModule, asker: InProcessModule):

@@ -30,6 +30,26 @@ def test_without_a_response_topic_nobody_wants_the_answer():
     assert request_of("greenhouse-7", message()) == UpstreamRequest("pump", "on", b"1")
 
 
+@pytest.mark.parametrize(
+    ("pairs", "timeouts"),
+    [
+        ([], {}),
+        ([("color", "red")], {}),
+        ([("responseTimeoutInSeconds", "60"), ("color", "red")], {"response_timeout_s": 60.0}),
+        (
+            [("connectTimeoutInSeconds", "7.5"), ("responseTimeoutInSeconds", "soon")],
+            {"connect_timeout_s": 7.5, "response_timeout_s": "soon"},
+        ),
+        ([("responseTimeoutInSeconds", "1"), ("responseTimeoutInSeconds", "9")], {"response_timeout_s": 9.0}),
+    ],
+)
+def test_user_properties_say_how_long_to_wait(pairs: list[tuple[str, str]], timeouts: dict[str, object]):
+    found = request_of("greenhouse-7", message(UserProperty=pairs))
+
+    assert found is not None
+    assert found.timeouts == timeouts
+
+
 @pytest.mark.parametrize("topic", ["desk/+", "desk/#", "a\0b"])
 def test_a_response_topic_that_nobody_may_publish_to_is_none(topic: str):
     assert request_of("greenhouse-7", message(ResponseTopic=topic)) == UpstreamRequest("pump", "on", b"1")
