@@ -67,6 +67,7 @@ class Store:
         self._noted_up_ms = 0  # what the database says about this boot; 0: nothing
         self._is_marked = False  # the database says that it is in use, so that a crash will be recognised
         self._page_limit = page_limit
+        self._has_old_wal = False  # an earlier connection has left one, and nothing was written since
 
     def open(self) -> Contents:
         """Open or create the database and read the index of its rows, not the rows. A damaged one is set aside.
@@ -119,6 +120,7 @@ class Store:
             sqlite3.Error: nothing was written. Doing it again does no harm.
         """
         db = self._connection()
+        self._settle_old_wal()
         has_uptime = not self._noted_up_ms or job.up_ms >= self._noted_up_ms + LEDGER_MS
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -174,6 +176,7 @@ class Store:
         if self._is_marked or has_rows:
             values = (("clean", 1), ("next_id", next_id))
             db = self._connection()
+            self._settle_old_wal()
             db.execute("BEGIN IMMEDIATE")
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
             self._write_uptime(db, up_ms)
@@ -188,8 +191,19 @@ class Store:
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
+            self._has_old_wal = os.path.exists(self.file + "-wal")
             self._db = connect(self.file, self._page_limit)
         return self._db
+
+    def _settle_old_wal(self) -> None:
+        """Empty a WAL that a crash has left before anything is written to it.
+
+        The padding of the last commit is not fsynced. After a power cut SQLite takes a torn one for free space, and
+        would go on in the block where that commit ends: a second cut could destroy the block, and with it the commit.
+        """
+        if self._has_old_wal:
+            self.checkpoint()
+            self._has_old_wal = False
 
     def _read(self) -> Contents:
         db = self._connection()
