@@ -118,11 +118,15 @@ def _body_value(node: BodyValue) -> Code:
 
 
 def _twin_change(node: TwinChange) -> Code:
+    """IoT Hub sends a part of the twin document; edgeHub, and so microedge, the patch of reported properties alone."""
     path = node.path
+    paths = (path, path[2:]) if path[:2] == ("properties", "reported") else (path,)
 
     def includes(facts: Facts) -> Value:
         body = facts.body()
-        return None if body is None else member(body, path) is not None
+        if body is None:
+            return None
+        return any(member(body, found) is not None for found in paths)
 
     return includes
 

@@ -10,7 +10,7 @@ asked each time, and the body is decoded at most once for all of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from microedge.hub.facts import Facts, Problem, names_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ANSWERS_MAX = 1_024  # kept; an output that varies its properties starts them over now and then
 _DECISIONS_MAX = 64  # kept for each answer: combinations of conditions that were true
 _OUTPUTS_MAX = 1_000  # remarked on: a module may invent names of outputs without end
+_TWIN_CHANGE = dict.fromkeys(("messageschema", "messagetype"), "twinChangeNotification")  # as edgeHub says it
 
 
 class Decision:
@@ -103,7 +104,7 @@ class RouteTable:
                     answer.sure.append(index)
                 else:
                     answer.asked.append((index, route.condition.evaluate))
-        decision = self._ask(answer, message)
+        decision = self._ask(answer, message, _TWIN_CHANGE)
         decision.count += 1
         self._fold(decision)
         return decision
@@ -136,9 +137,9 @@ class RouteTable:
             answer.final = self._decision(answer.sure, message, is_filtered)
         return answer
 
-    def _ask(self, answer: _Answer, message: Message) -> Decision:
+    def _ask(self, answer: _Answer, message: Message, system: Mapping[str, str] | None = None) -> Decision:
         """Ask the conditions that are open. The routes that took it name the decision, so it is made once for each."""
-        facts = Facts(message, self._device, names=answer.names)
+        facts = Facts(message, self._device, names=answer.names, system=system)
         hits = tuple([index for index, evaluate in answer.asked if evaluate(facts) is True])
         if facts.problem is not None:
             self._remark(message, facts.problem)

@@ -40,6 +40,7 @@ class IdentityStore:
 
     def __init__(self, state_dir: str, device: str, reactor: Reactor) -> None:
         self._state_dir = state_dir
+        self.removed: Callable[[str], None] = lambda module: None  # called when a name is given up
         self._device = device
         self._reactor = reactor
         self._saver = Saver(reactor)
@@ -225,6 +226,7 @@ class IdentityStore:
         self._identities[name] = removed
         log.info("identity %s removed: its name has been gone for s=%.0f", removed.path, GONE_S)
         self._save(name, removed)
+        self.removed(name)
 
     # --- Saving ---
 

@@ -41,6 +41,7 @@ from microedge.supervisor.processes import Reaper
 from microedge.supervisor.routing import routes_of
 from microedge.supervisor.runtime import Runtime
 from microedge.supervisor.state import StateDirectory
+from microedge.supervisor.twins import Twins
 from microedge.supervisor.watch import DirectoryWatch
 from microedge.upstream.factory import create
 from microedge.upstream.settings import UpstreamSettings
@@ -76,6 +77,8 @@ class App:
         self.reaper = Reaper(self.loop, lambda: self.launcher.is_spawning)
         exchange = Exchange(self.loop, RouteTable([], ttl_s=config.store.ttl_s))
         identities = IdentityStore(config.paths.state, config.device.id, self.loop)
+        twins = Twins(config.paths.state, config.device.id, self.loop, exchange)
+        twins.has_upstream = config.upstream.type == "mqtt"
         services = Services(
             self.loop,
             self.launcher,
@@ -84,6 +87,7 @@ class App:
             config.device.id,
             self.state.data,
             generation_of=identities.generation,
+            start_twin=twins.start,
         )
         self.runtime = Runtime(
             config=config,
@@ -93,10 +97,15 @@ class App:
             queue=MessageQueue(_queue_settings(config, self.state.queue), self.loop, exchange),
             connector=create(_upstream_settings(config), self.loop),
             identities=identities,
+            twins=twins,
         )
+        exchange.twins = twins
+        twins.retry = self.runtime.fleet.retry
+        identities.removed = twins.remove
         exchange.methods.agent = Agent(self.runtime).call
         self.control = ControlSocket(config.paths.state, self.loop, commands(self.runtime))
         self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
+        self.twin_watch = DirectoryWatch(twins.directory, self.loop, twins.look, is_eager=True)
         self.notifier = Notifier(*(os.environ.get(name, "") for name in _NOTIFY_VARIABLES))
         self._rescan_timer = ScheduledCall(0.0, None)
         self._is_stopping = False
@@ -115,6 +124,7 @@ class App:
             self.loop.run()
         finally:
             self.runtime.queue.close(_COMMIT_S)
+            self.runtime.twins.close(_COMMIT_S)
             self.runtime.identities.close(_COMMIT_S)
             self.control.close()
             self.launcher.close()
@@ -137,6 +147,7 @@ class App:
                 log.error("%s", error)
         planned = [instance.name for instance in runtime.plan.instances]
         runtime.identities.follow(planned, names_in_use(runtime.config, runtime.discovery))
+        runtime.twins.follow(runtime.plan.instances)
         runtime.fleet.apply(runtime.plan.instances)
         self._rescan_timer.cancel()
         if any(not entry.is_settled for entry in runtime.discovery.dropped_in.values()):
@@ -157,11 +168,13 @@ class App:
         self.loop.on_signal(signal.SIGHUP, self.reload)
         self.launcher.open(self.reaper)
         self.runtime.identities.open()
+        self.runtime.twins.open([one.module for one in self.runtime.identities.all() if one.removed])
         self.runtime.queue.open()
         self._use_routes(routes)
         self.runtime.exchange.open(self.runtime.queue, self.runtime.connector)
         self.control.open()
         self.watch.open()
+        self.twin_watch.open()
         self.rescan()
         self.notifier.send("READY=1", f"STATUS=microedge on {self.runtime.config.device.id}")
         self._feed_watchdog()
@@ -236,6 +249,8 @@ class App:
 
     def _say_goodbye(self) -> None:
         self.reaper.sweep()
+        self.twin_watch.close()
+        self.runtime.twins.flush()
         if self.runtime.connector is None:
             self.loop.stop()
         else:

@@ -17,6 +17,7 @@ from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
 from microedge.supervisor.logs import Line, LogRing
 from microedge.supervisor.runtime import Runtime
+from microedge.supervisor.twin_commands import twin_commands
 
 _DEFAULT_LINES = 100
 _ENVELOPE_BYTES = 1_024  # more than the names and types of a message from a person take
@@ -41,6 +42,7 @@ def commands(runtime: Runtime) -> dict[str, Command]:
         "send": lambda request, reply: reply.result(_send(runtime, request)),
         "call": lambda request, reply: call(runtime.exchange.methods, request, reply),
         **identity_commands(runtime.identities),
+        **twin_commands(runtime.twins),
     }
 
 

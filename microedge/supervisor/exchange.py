@@ -23,12 +23,14 @@ from microedge.queue.queue import MessageQueue
 from microedge.reactor import Reactor
 from microedge.supervisor.instance import Instance, clock_offset_ms
 from microedge.supervisor.methods import Methods
+from microedge.supervisor.twins import Twins
 from microedge.upstream.connector import Connector
 
 log = logging.getLogger(__name__)
 
 _LEASE_BYTES = 1_048_576  # handed to the upstream at a time
 _UNROUTED_MAX = 1_000  # a module may invent names of outputs without end
+_TWIN_CHANGES = "twin_changes"
 _MANUAL = "$cli"  # the module name of messages that a person sends; no instance can have it
 Listener = Callable[[Message], None]
 
@@ -39,6 +41,7 @@ class Exchange:
     def __init__(self, reactor: Reactor, routes: RouteTable) -> None:
         self.routes = routes
         self.methods = Methods(reactor)
+        self.twins: Twins | None = None
         self.dropped: Counter[str] = Counter()
         self._reactor = reactor
         self._queue: MessageQueue
@@ -102,6 +105,8 @@ class Exchange:
             self._queue.set_live(endpoint, True)
             self._serve_soon(endpoint)
         self.methods.opened(instance)
+        if self.twins is not None:
+            self.twins.opened(instance)
 
     def session_received(self, instance: Instance, received: Received) -> None:
         session = instance.session
@@ -116,6 +121,8 @@ class Exchange:
             self._take_answers(instance, received.done)
         if received.results or received.invocations:
             self.methods.received(instance, received)
+        if received.reports and self.twins is not None:
+            self.twins.received(instance, received.reports)
 
     def session_closed(self, instance: Instance) -> None:
         """The process is gone: what was on its way to it comes again."""
@@ -127,6 +134,8 @@ class Exchange:
             self._queue.set_live(endpoint, False)
             self._settle_answer(port, port.lost(is_failure=not instance.is_leaving))
         self.methods.closed(instance)
+        if self.twins is not None:
+            self.twins.closed(instance)
 
     def _accept(self, session: Session, messages: Sequence[Message]) -> None:
         decide, append, serve = self.routes.decide, self._queue.append, self._to_serve
@@ -180,6 +189,8 @@ class Exchange:
         self._window = window
         self._queue.set_live(UPSTREAM, True)
         self._serve_soon(UPSTREAM)
+        if self.twins is not None:
+            self.twins.upstream_connected()
 
     def upstream_lost(self, reason: str) -> None:
         if self._window:
@@ -209,6 +220,36 @@ class Exchange:
         timeouts: Mapping[str, object],
     ) -> None:
         self.methods.call_from_upstream(Invocation(module, method, payload or b"null", **timeouts), reply)
+
+    def upstream_desired(self, module: str, document: bytes) -> None:
+        if self.twins is not None:
+            self.twins.upstream_desired(module, document)
+
+    # --- Twins ---
+
+    def route_twin_change(self, message: Message) -> None:
+        """Send a change of reported properties where routes from /twinChangeNotifications lead, if any."""
+        decision = self.routes.decide_twin_change(message)
+        if decision.targets:
+            self._queue.append(message, decision.targets)
+        elif decision.routes:
+            self.dropped[decision.drop_reason] += 1
+        for target in decision.targets:
+            self._serve_soon(target[0])
+        if self.routes.remarks:
+            self._say_remarks()
+
+    def set_reported(self, module: str, document: bytes) -> None:
+        """Make this what the upstream shows of a module; b"" removes it."""
+        set_reported = getattr(self._connector, "set_reported", None)
+        if set_reported is not None:
+            set_reported(module, document)
+
+    def drop_twin_change(self, module: str) -> None:
+        """Count a change that is not routed, because too many of this module are still on their way."""
+        if not self.dropped[_TWIN_CHANGES]:
+            log.warning("module %s reports faster than its changes get away: some are dropped and counted", module)
+        self.dropped[_TWIN_CHANGES] += 1
 
     # --- Once per turn ---
 

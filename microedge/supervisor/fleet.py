@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import groupby
 
+from microedge.config.model import InstanceConfig
 from microedge.config.plan import InstancePlan
-from microedge.patch import merge_patch
 from microedge.supervisor.instance import Instance, Services
 from microedge.supervisor.lifecycle import State
 
@@ -56,6 +57,12 @@ class Fleet:
         for instance in self.instances.values():
             instance.stop()
 
+    def retry(self, name: str) -> None:
+        """The desired properties of a module have changed: start it now if it waits, or failed because of them."""
+        instance = self.instances.get(name)
+        if instance is not None and name not in self._leaving and not self.is_stopping:
+            instance.retry()
+
     def kill_all(self) -> None:
         for instance in self.instances.values():
             instance.kill()
@@ -71,7 +78,7 @@ class Fleet:
         return lambda: self._changed.remove(callback)
 
     def _add(self, plan: InstancePlan) -> None:
-        instance = Instance(plan, _desired(plan), self._services)
+        instance = Instance(plan, self._services)
         instance.changed = self._instance_changed
         instance.is_stopped_by_hand = not plan.autostart
         instance.reason = "" if plan.autostart else "autostart = false"
@@ -81,12 +88,13 @@ class Fleet:
     def _update(self, instance: Instance, plan: InstancePlan) -> None:
         was_leaving = plan.name in self._leaving
         self._leaving.discard(plan.name)
-        if plan == instance.plan and not was_leaving:
+        if _without_desired(plan) == _without_desired(instance.plan) and not was_leaving:
+            instance.replace(plan)
             return
         log.info("module %s: its files or its configuration changed", plan.name)
         if plan.autostart and not instance.plan.autostart:
             instance.is_stopped_by_hand = False
-        instance.replace(plan, _desired(plan))
+        instance.replace(plan)
         if not instance.is_stopped_by_hand:
             instance.restart()
 
@@ -142,6 +150,7 @@ def _start_key(plan: InstancePlan) -> tuple[int, str]:
     return plan.supervision.start_order, plan.name
 
 
-def _desired(plan: InstancePlan) -> dict[str, object]:
-    """The manifest's defaults with the configuration's desired properties merged into them."""
-    return merge_patch(plan.image.desired, plan.config.desired if plan.config else {})
+def _without_desired(plan: InstancePlan) -> InstancePlan:
+    """Return the plan without what reaches the module while it runs: a change of the rest needs a restart."""
+    config = plan.config or InstanceConfig(plan.name, plan.image.name)
+    return replace(plan, config=replace(config, desired={}))

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 from microedge import wire
 from microedge.config.plan import InstancePlan
-from microedge.errors import RemoteProtocolError
+from microedge.errors import LocalProtocolError, RemoteProtocolError
 from microedge.hub.session import WINDOW, WINDOW_BYTES, Received, Session
 from microedge.reactor import Reactor, Timer
 from microedge.supervisor import lifecycle
 from microedge.supervisor.launcher import Launcher
-from microedge.supervisor.lifecycle import Action, Event, Exit, State
+from microedge.supervisor.lifecycle import EXIT_CONFIG, Action, Event, Exit, State
 from microedge.supervisor.logs import LogRing
 from microedge.supervisor.process import Process, exit_of
 from microedge.supervisor.processes import Reaper
@@ -53,14 +53,14 @@ class Services:
     device: str
     data_dir: str  # holds one directory per instance
     generation_of: Callable[[str], str] = lambda module: ""  # the generation id of an instance's identity
+    start_twin: Callable[[Instance], dict[str, Any]] = lambda instance: {"desired": {}}  # what START says of its twin
 
 
 class Instance:
     """Built without I/O; `start` begins its life."""
 
-    def __init__(self, plan: InstancePlan, desired: dict[str, Any], services: Services) -> None:
+    def __init__(self, plan: InstancePlan, services: Services) -> None:
         self.plan = plan
-        self.desired = desired
         self.ring = LogRing()
         self.state = State.STOPPED
         self.reason = ""
@@ -104,9 +104,15 @@ class Instance:
     def restart(self) -> None:
         self._handle(Event.RESTART)
 
-    def replace(self, plan: InstancePlan, desired: dict[str, Any]) -> None:
+    def retry(self) -> None:
+        """Start it now if it waits in back-off, or has failed because of its settings: they are others now."""
+        is_unset = self.state is State.FAILED and self.last_exit is not None and self.last_exit.code == EXIT_CONFIG
+        if (self.state is State.BACKOFF or is_unset) and not self.is_stopped_by_hand:
+            self.start()
+
+    def replace(self, plan: InstancePlan) -> None:
         """Use another plan from the next start on."""
-        self.plan, self.desired = plan, desired
+        self.plan = plan
 
     def write(self, frame: bytes) -> None:
         """Send a frame to the module; dropped when there is none."""
@@ -154,7 +160,12 @@ class Instance:
         self.session = Session(self.name, os.urandom(6).hex())
         self._heard_s = self.started_s = time.monotonic()
         self.began_ms = boot_ms()
-        frame = wire.encode(wire.START, body=json.dumps(self._start_document(data_dir)).encode())
+        document = json.dumps(self._start_document(data_dir), separators=(",", ":"), ensure_ascii=False)
+        try:
+            frame = wire.encode(wire.START, body=document.encode())
+        except LocalProtocolError as error:  # both halves of a twin can hardly be that large, env can
+            self._spawned(0, str(error))
+            return
         self.process.spawn(services.launcher, self.plan.image.launch, frame, self._spawned)
         self._arm(self.plan.supervision.ready_timeout_s, self._ready_late)
 
@@ -286,7 +297,7 @@ class Instance:
         delay_s = self._failures.delay_s
         if event is Event.EXIT_AGAIN:
             plan = f"restart in {delay_s:.0f} s" if delay_s else "restarted at once"
-        elif exit_.code == lifecycle.EXIT_CONFIG:
+        elif exit_.code == EXIT_CONFIG:
             plan = "not restarted until its files change or: microedge restart " + self.name
         else:
             plan = f"not restarted: its policy is {self.plan.supervision.restart}"
@@ -312,7 +323,7 @@ class Instance:
     def _check_progress(self) -> None:
         silent_s = time.monotonic() - self._heard_s
         limit_s = self._hang_timeout_s
-        is_excused = self.process is not None and self.process.is_throttled
+        is_excused = self.process is not None and (self.process.is_throttled or self.process.is_paused)
         if silent_s >= limit_s and not is_excused:
             self._blame = f"hung: no progress for hang_timeout_s={limit_s:g}"
             self._handle(Event.SILENT)
@@ -345,7 +356,7 @@ class Instance:
             "entry_function": image.entry_function,
             "inputs": image.inputs,
             "outputs": image.outputs,
-            "desired": self.desired,
+            **self._services.start_twin(self),
             "env": dict(plan.env),
             "limits": {"memory_mib": plan.limits.memory_mib, "open_files": plan.limits.open_files},
             "data_dir": data_dir,

@@ -27,7 +27,9 @@ class Process:
         log_read, self._log_write = os.pipe()
         self._log_pipe = LogPipe(log_read, ring, reactor)
         self._out: list[bytes] = []
+        self._read: Callable[[], None] | None = None  # what takes what it sends
         self.is_open = True  # until we hang up
+        self.is_paused = False  # not read: it sends faster than anybody could follow
         self.pid = 0
 
     @property
@@ -62,7 +64,20 @@ class Process:
                 self._reactor.remove_reader(self._hub_end.fileno())
                 ended()
 
+        self._read = read
         self._reactor.add_reader(self._hub_end.fileno(), read)
+
+    def pause(self) -> None:
+        """Read nothing more until `resume`; what it sends fills the socket, and then it waits."""
+        if self.is_open and self._read is not None and not self.is_paused:
+            self.is_paused = True
+            self._reactor.remove_reader(self._hub_end.fileno())
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.is_open and self._read is not None and self.is_paused:
+            self.is_paused = False
+            self._reactor.add_reader(self._hub_end.fileno(), self._read)
 
     def write(self, frame: bytes) -> None:
         """Send a frame as soon as the module takes it. What a dead module does not take is dropped."""

@@ -13,6 +13,7 @@ from microedge.queue.queue import MessageQueue
 from microedge.supervisor.exchange import Exchange
 from microedge.supervisor.fleet import Fleet
 from microedge.supervisor.logs import LogRing
+from microedge.supervisor.twins import Twins
 from microedge.upstream.connector import Connector
 
 
@@ -27,6 +28,7 @@ class Runtime:
     queue: MessageQueue
     connector: Connector | None
     identities: IdentityStore
+    twins: Twins
     discovery: Discovery | None = None
     plan: Plan = field(default_factory=lambda: Plan((), (), ()))
     warnings: list[str] = field(default_factory=list)

@@ -13,6 +13,7 @@ from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
 from microedge.supervisor.routing import blind_spots, dead_ends
 from microedge.supervisor.runtime import Runtime
+from microedge.supervisor.twin_commands import twin_status
 
 
 class UnknownModuleError(NotRunningError):
@@ -36,7 +37,7 @@ def status_document(runtime: Runtime) -> dict[str, Any]:
         "isolation": "plain",
         "upstream": upstream_status(runtime),
         "queue": runtime.queue.status(),
-        "modules": [module_status(instance) for _, instance in sorted(runtime.fleet.instances.items())],
+        "modules": [_with_twin(runtime, instance) for _, instance in sorted(runtime.fleet.instances.items())],
         "rejected": [{"file": _place(error), "reason": error.reason} for error in runtime.plan.rejected],
         "routes": _routes(runtime),
         "dropped": dict(runtime.exchange.dropped),
@@ -54,6 +55,10 @@ def upstream_status(runtime: Runtime) -> dict[str, Any]:
     if runtime.connector is None:
         return {"type": "none", "url": "", "state": "none", "reason": "", "in_flight": 0}
     return runtime.connector.status()
+
+
+def _with_twin(runtime: Runtime, instance: Instance) -> dict[str, Any]:
+    return {**module_status(instance), "twin": twin_status(runtime.twins, instance.name)}
 
 
 def module_status(instance: Instance) -> dict[str, Any]:

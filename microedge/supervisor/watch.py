@@ -29,7 +29,11 @@ _IN_NONBLOCK, _IN_CLOEXEC = 0o4000, 0o2000000
 class DirectoryWatch:
     """Calls `changed()` once things below `directory` have been quiet for a moment after a change."""
 
-    def __init__(self, directory: str, reactor: Reactor, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, directory: str, reactor: Reactor, changed: Callable[[], None], *, is_eager: bool = False
+    ) -> None:
+        """`is_eager` reports within `QUIET_S` of the first change, however many follow."""
+        self._is_eager = is_eager
         self._directory = directory
         self._reactor = reactor
         self._changed = changed
@@ -90,6 +94,8 @@ class DirectoryWatch:
 
     def _arm(self) -> None:
         if self._timer is not None:
+            if self._is_eager:
+                return
             self._timer.cancel()
         self._timer = self._reactor.call_later(QUIET_S, self._quiet)
 

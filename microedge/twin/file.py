@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,6 +110,16 @@ class TwinFile:
             return None
         self._crc = zlib.crc32(data)
         return data
+
+    def is_unsettled(self, quiet_s: float) -> bool:
+        """True while somebody else is writing the file: it is not ours, and changed within the last `quiet_s`.
+
+        Costs one stat.
+        """
+        found = _signature(self.path)
+        if found is None or found == self._known:
+            return False
+        return 0 <= time.time_ns() - found[1] < quiet_s * 1e9  # one from the future is no sign of life
 
     def keep_refused(self, data: bytes) -> None:
         """Keep an edit that was refused beside the file, so that the next write may put that back. Not fsynced.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from microedge.errors import TwinError, printable
 from microedge.twin.file import Loaded, TwinFile
 from microedge.twin.stored import Stored, parse
 from microedge.twin.twin import Twin
+
+KEPT_REMOVED = 8
+_REMOVED = ".removed"
 
 
 class OpenedTwin(NamedTuple):
@@ -48,6 +52,28 @@ class TwinStore:
             notes += more
         twin.reconcile(defaults, configured, now_ms)
         return OpenedTwin(twin, file, notes)
+
+    def retire(self, instance: str) -> None:
+        """Set the twin of a name that is gone aside as `<instance>.json.removed`; without a file, do nothing.
+
+        So nobody who gets that name later finds it. Its other copies are deleted, and so are all set aside like this
+        but the newest `KEPT_REMOVED`. Not fsynced: what a power cut brings back is retired again.
+
+        Raises:
+            OSError: a file cannot be renamed or deleted.
+        """
+        path = os.path.join(self.directory, f"{instance}.json")
+        if not os.path.isdir(self.directory):
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, f"{path}{_REMOVED}")
+        names = os.listdir(self.directory)
+        for name in names:
+            if name.startswith((f"{instance}.json.previous", f"{instance}.json.refused", f"{instance}.json.damaged-")):
+                os.unlink(os.path.join(self.directory, name))
+        removed = [os.path.join(self.directory, name) for name in names if name.endswith(_REMOVED)]
+        for old in sorted(removed, key=lambda file: os.stat(file).st_ctime_ns)[:-KEPT_REMOVED]:
+            os.unlink(old)
 
     def _restored(
         self, instance: str, loaded: Loaded[Stored], file: TwinFile, now_ms: int

@@ -106,9 +106,24 @@ class Twin:
     @property
     def dirty(self) -> Urgency:
         """What waits to be written, for `SaveTimer.due_ms`."""
-        if self._urgent_change > self._saved_change or self.state.reported.version > self._ceiling:
+        if self._urgent_change > self._saved_change or self.is_ahead:
             return Urgency.NOW
         return Urgency.LATER if self._change > self._saved_change else Urgency.NOTHING
+
+    @property
+    def is_saved(self) -> bool:
+        """True when the file holds everything that is worth keeping."""
+        return self.dirty is Urgency.NOTHING
+
+    @property
+    def is_ahead(self) -> bool:
+        """True when more versions of `reported` are in use than the file reserves: a crash gives some out twice."""
+        return self.state.reported.version > self._ceiling
+
+    @property
+    def is_settled(self) -> bool:
+        """True when everything is saved and the next start skips no version: nothing is left to write at a stop."""
+        return self.is_saved and self.state.reported.version == self._ceiling
 
     def desired_document(self) -> dict[str, Any]:
         """Return all desired properties and `$version`: what a module gets when it connects."""
@@ -209,6 +224,10 @@ class Twin:
             raise located from error
         self.history.settled(FROM_FILE)
         return self._commit(desired, DESIRED, FROM_FILE, now), self._commit(tags, TAGS, FROM_FILE, now)
+
+    def note_refusal(self, error: TwinError, origin: str, now_ms: int) -> None:
+        """Note that something from `origin` was refused before it came to this: it was no document at all."""
+        self._refuse(error, origin, error.path, utc_text(now_ms))
 
     def set_connected(self, is_connected: bool, now_ms: int) -> None:
         """Note that the module has connected or gone. Not worth a write of its own: it goes along with the next."""

@@ -29,7 +29,7 @@ class Site:
         self.world = World(data_dir)
         nobody: Any = None
         fleet = Fleet(self.world.services)
-        self.runtime = Runtime(nobody, LogRing(), fleet, nobody, nobody, nobody, nobody)
+        self.runtime = Runtime(nobody, LogRing(), fleet, nobody, nobody, nobody, nobody, nobody)
         self.twin = Twin("bench", "$edgeAgent")
         self.patches: list[dict[str, Any]] = []
         self.epoch_ms = epoch_ms

@@ -32,7 +32,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def instance(world: World, **supervision: object) -> Instance:
-    return Instance(plan(**supervision), {"interval_s": 1}, world.services)
+    return Instance(plan(**supervision), world.services)
 
 
 def test_a_start_asks_for_a_process_and_ready_makes_it_run(world: World):
