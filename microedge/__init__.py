@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from microedge.message import Message
     from microedge.method import MethodResponse
     from microedge.sdk.client import ModuleClient
+    from microedge.sdk.twin import DesiredPatch
 
 __version__ = "0.1.0"
-__all__ = ["Message", "MethodResponse", "ModuleClient", "__version__"]
+__all__ = ["DesiredPatch", "Message", "MethodResponse", "ModuleClient", "__version__"]
 
 _HOMES = {
+    "DesiredPatch": "microedge.sdk.twin",
     "Message": "microedge.message",
     "MethodResponse": "microedge.method",
     "ModuleClient": "microedge.sdk.client",

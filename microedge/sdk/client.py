@@ -8,77 +8,39 @@ from __future__ import annotations
 
 import select
 import time
-from collections import deque
 
 from microedge import wire
-from microedge.errors import LocalProtocolError
-from microedge.message import BATCHED, MAX_MESSAGE_BYTES, Envelope, Message, encode_body
-from microedge.method import NO_ANSWER, MethodResponse, refusal
-from microedge.sdk.inputs import InputBox
-from microedge.sdk.log import Log
-from microedge.sdk.methods import MethodPort
+from microedge.message import BATCHED
+from microedge.sdk.core import FOREVER_S, GRACE_S, ClientCore
+from microedge.sdk.methods import no_answer
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from microedge.method import MethodResponse
     from microedge.sdk.link import Link
-
-_ENVELOPES_MAX = 256  # cached; a module that changes a property in every message starts over now and then
-_GRACE_S = 5.0  # the hub keeps the time of a call; this is for a hub that does not
-_FOREVER_S = 3_600.0  # one turn of run(); poll() takes milliseconds in an int
+    from microedge.sdk.twin import DesiredPatch
 
 
 class _WokenError(Exception):
     """A signal handler asks a poll to return: the system call would start again by itself (PEP 475)."""
 
 
-class ModuleClient:
+class ModuleClient(ClientCore):
     """One module's connection to its hub. The runner builds it; a module gets it as the argument of its `main`."""
 
     def __init__(self, link: Link, start: dict[str, Any]) -> None:
         """`link` is open; `start` is the decoded START frame. Does no I/O."""
-        self._link = link
-        self._outputs = frozenset(start["outputs"])
-        self._window: int = start["window"]
-        self._window_bytes: int = start["window_bytes"]
-        self._progress_s: float = start["progress_s"]
-        self.device: str = start["device"]
-        self.module: str = start["module"]
-        self._generation: str = start.get("generation", "")
-        self.data_dir: str = start["data_dir"]
-        self.desired: dict[str, Any] = start["desired"]
-        self.log = Log(start["env"].get("LOG_LEVEL", "info"))
-        self._sequence = 0
-        self._unacknowledged: deque[tuple[int, int]] = deque()  # (sequence, bytes)
-        self._unacknowledged_bytes = 0
-        self._heads: dict[object, Envelope] = {}
-        self._is_stopping = False
+        super().__init__(link, start)
         self._is_polling = False  # in wait(), where a request to stop must be noticed at once
-        self._is_obeying = False  # within a handler: the next message or call waits until it has returned
+        self._is_obeying = False  # within a handler: what arrives next waits until it has returned
         self._next_progress_s = 0.0
         self._poll = select.poll()
         self._poll.register(link.fileno(), select.POLLIN)
         self._watched: dict[int, Callable[[], object]] = {}
         self._timers: list[list[Any]] = []  # [due_s, interval_s, callback]
-        self._inputs = InputBox(start["inputs"], self.log, self._say_now)
-        self._methods = MethodPort(self.module, self.log)
-
-    @property
-    def identity(self) -> str:
-        """The module identity, `/devices/<device>/modules/<module>`."""
-        return f"/devices/{self.device}/modules/{self.module}"
-
-    @property
-    def generation(self) -> str:
-        """The generation id: another one after the module was deleted and made again; "" when it runs alone."""
-        return self._generation
-
-    @property
-    def is_stopping(self) -> bool:
-        """True once the supervisor has asked this module to return from `main`."""
-        return self._is_stopping
 
     # --- Sending ---
 
@@ -110,32 +72,16 @@ class ModuleClient:
             TypeError: the body holds something that JSON cannot express.
             HubGoneError: the supervisor is gone; let it end the module.
         """
-        data, guessed_type, encoding = encode_body(body)
-        if content_type is None:
-            content_type = guessed_type
-        elif content_type == "application/json" and not encoding:
-            encoding = "utf-8"  # RFC 8259: JSON between systems is UTF-8; a route's $body asks for both
-        kind = (output, content_type, encoding, ttl_s, durability)
-        envelope = self._heads.get((kind, tuple(properties.items()) if properties else ()))
-        if envelope is None:
-            envelope = self._new_envelope(kind, properties or {})
-        size_bytes = len(data) + envelope.size_bytes
-        if size_bytes > MAX_MESSAGE_BYTES:
-            raise LocalProtocolError(f"message of bytes={size_bytes}: expected at most {MAX_MESSAGE_BYTES}; split it")
-        if len(envelope.raw) > wire.MAX_HEAD_BYTES:
-            raise LocalProtocolError(
-                f"properties and types of encoded_bytes={len(envelope.raw)}: expected at most {wire.MAX_HEAD_BYTES}"
-            )
-        while self._is_window_full(size_bytes):
+        window = self._window
+        head, data, size_bytes = window.message(
+            output, body, properties, content_type, ttl_s=ttl_s, durability=durability
+        )
+        frame = window.frame(head, data, size_bytes)
+        while not frame:
             self._turn(time.monotonic() + self._progress_s)
-        self._sequence += 1
-        self._unacknowledged.append((self._sequence, size_bytes))
-        self._unacknowledged_bytes += size_bytes
-        head = envelope.raw
-        taken_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-        header = wire.HEADER.pack(len(head) + len(data), wire.SEND, 0, len(head), self._sequence, taken_ms)
-        self._link.put(header + head + data)
-        return self._sequence
+            frame = window.frame(head, data, size_bytes)
+        self._link.put(frame)
+        return window.last
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything sent so far is acknowledged; return False when `timeout_s` is up before that.
@@ -146,46 +92,37 @@ class ModuleClient:
         Raises:
             HubGoneError: the supervisor is gone.
         """
-        last, deadline_s = self._sequence, time.monotonic() + timeout_s
+        last, deadline_s = self._window.last, time.monotonic() + timeout_s
         is_time_up = False
-        while self._unacknowledged and self._unacknowledged[0][0] <= last:
+        while not self._window.is_acknowledged(last):
             if is_time_up:
                 return False
             is_time_up = time.monotonic() >= deadline_s  # even then it looks at what has arrived
             self._turn(deadline_s)
         return True
 
-    # --- Receiving and waiting ---
+    def report(self, patch: dict[str, Any]) -> int:
+        """Change the reported properties of this module's twin and return their new version.
 
-    def ready(self) -> None:
-        """Tell the supervisor that the module works now. From here on inputs are delivered and hanging is noticed."""
-        self._link.put(wire.encode(wire.READY))
-        self._link.write()
-
-    def on_desired(self, callback: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
-        """Call `callback(patch, desired)` at once, with the whole desired document as the patch."""
-        callback(dict(self.desired), self.desired)
-
-    def on_input(self, name: str, callback: Callable[[Message], object]) -> None:
-        """Call `callback(message)` for each message that a route brings to input `name`.
-
-        It is acknowledged after the callback returns; an exception is logged and means that it is delivered again.
+        `patch` is merged into what was reported before: None deletes a member, a dict is merged, anything else, lists
+        included, is replaced whole. Blocks until the hub has answered; callbacks do not run meanwhile. Durable at most
+        30 s later, and at once when microedge stops regularly; a power cut before that loses it.
 
         Raises:
-            LocalProtocolError: the manifest has no such input.
+            TwinError: the hub refuses it, because it breaks a limit of the twin (`path`, `got` and `expected` say
+                where and why). Nothing was changed.
+            TypeError: the patch holds something that JSON cannot express.
+            ValueError: it exceeds 128 KiB of JSON, or a number in it is not finite.
+            HubGoneError: the supervisor is gone.
         """
-        self._inputs.handle(name, callback)
-
-    def on_method(self, name: str, callback: Callable[[Any], object]) -> None:
-        """Let others call `callback(payload)` as direct method `name` of this module, one call at a time.
-
-        It returns a JSON value, which is answered with status 200, or a `MethodResponse`. An exception is logged and
-        answered with 500 and its text.
-
-        Raises:
-            LocalProtocolError: the name is not 1 to 100 printable ASCII characters without space, /, + and #.
-        """
-        self._methods.handle(name, callback)
+        request, frame = self._twin.ask(patch)
+        self._link.put(frame)
+        try:
+            while not self._twin.answer(request):
+                self._turn(time.monotonic() + self._progress_s)
+            return self._twin.answer(request)
+        finally:
+            self._twin.forget(request)
 
     def invoke(
         self, module: str, method: str, payload: object = None, timeout_s: float = 30.0, *, connect_timeout_s: float = 0
@@ -203,15 +140,35 @@ class ModuleClient:
             HubGoneError: the supervisor is gone.
         """
         times = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}
-        self._link.put(self._methods.ask(module, method, payload, **times))
-        request, was_stopping = self._methods.request, self._is_stopping
-        deadline_s = time.monotonic() + timeout_s + connect_timeout_s + _GRACE_S
-        answer = None
+        request, frame = self._methods.ask(module, method, payload, **times)
+        self._link.put(frame)
+        deadline_s = time.monotonic() + timeout_s + connect_timeout_s + GRACE_S
+        was_stopping, answer = self._is_stopping, None
         while answer is None and time.monotonic() < deadline_s and self._is_stopping <= was_stopping:
             self._turn(deadline_s)
             answer = self._methods.answer(request)
         self._methods.forget(request)
-        return answer or refusal(NO_ANSWER, f"no answer of module {module} while this one could wait for it")
+        return answer or no_answer(module)
+
+    # --- Receiving and waiting ---
+
+    def on_desired(self, callback: Callable[[DesiredPatch, dict[str, Any]], object]) -> None:
+        """Call `callback(patch, desired)` at once, with the whole desired document as the patch, then at each change.
+
+        `desired` is the document without `$version`, as it is from now on. An exception in the callback comes out of
+        this call or of `wait`: a module that lets it end `main` ends with the reason in its log. A later callback
+        replaces this one.
+
+        Raises:
+            LocalProtocolError: the callback is a coroutine function.
+        """
+        self._checked(callback)
+        was_obeying, self._is_obeying = self._is_obeying, True  # no change may come between the first and the next call
+        try:
+            callback(self._twin.whole(), self.desired)
+        finally:
+            self._is_obeying = was_obeying
+        self._configure = callback
 
     def every(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call `callback()` each `seconds`, first after one interval; missed calls are skipped, not made up for.
@@ -221,7 +178,7 @@ class ModuleClient:
         """
         if seconds <= 0:
             raise ValueError(f"every({seconds!r}): expected more than 0 seconds")
-        self._timers.append([time.monotonic() + seconds, seconds, callback])
+        self._timers.append([time.monotonic() + seconds, seconds, self._checked(callback)])
 
     def watch(self, fd: int, callback: Callable[[], object] | None) -> None:
         """Call `callback()` while descriptor `fd` is readable or its other end is gone; None ends the watch."""
@@ -229,7 +186,7 @@ class ModuleClient:
             if self._watched.pop(fd, None) is not None:
                 self._poll.unregister(fd)
             return
-        self._watched[fd] = callback
+        self._watched[fd] = self._checked(callback)
         self._poll.register(fd, select.POLLIN)
 
     def wait(self, seconds: float) -> bool:
@@ -241,8 +198,7 @@ class ModuleClient:
         deadline_s = time.monotonic() + seconds
         while True:
             self._run_timers()
-            self._dispatch(self._inputs)
-            self._dispatch(self._methods)
+            self._obey()
             if self._is_stopping:
                 return False
             self._turn(min(deadline_s, self._next_timer_s()), dispatch=True)
@@ -256,41 +212,16 @@ class ModuleClient:
         Raises:
             HubGoneError: the supervisor is gone.
         """
-        while self.wait(_FOREVER_S):
+        while self.wait(FOREVER_S):
             pass
-
-    def request_stop(self) -> None:
-        """Make `wait` and `run` return: what the supervisor's stop and SIGTERM do. Safe in a signal handler."""
-        self._is_stopping = True
-        if self._is_polling:
-            self._is_polling = False
-            raise _WokenError
 
     # --- Private ---
 
-    def _is_window_full(self, size_bytes: int) -> bool:
-        count = len(self._unacknowledged)
-        if not count:
-            return False  # a single message may be larger than the bytes granted
-        return count >= self._window or self._unacknowledged_bytes + size_bytes > self._window_bytes
-
-    def _new_envelope(self, kind: tuple[str, str, str, int | None, str], properties: dict[str, str]) -> Envelope:
-        """Check and keep the envelope for one kind of message: (output, type, encoding, TTL, durability)."""
-        output, content_type, encoding, ttl_s, durability = kind
-        if output not in self._outputs:
-            known = ", ".join(sorted(self._outputs)) or "none"
-            raise LocalProtocolError(f"output {output!r}: expected one of [ports] outputs in module.toml: {known}")
-        if len(self._heads) >= _ENVELOPES_MAX:
-            self._heads.clear()
-        envelope = self._heads[kind, tuple(properties.items())] = Envelope(
-            output,
-            content_type=content_type,
-            content_encoding=encoding,
-            properties=dict(properties),
-            ttl_s=ttl_s,
-            durability=durability,
-        )
-        return envelope
+    def _wake(self) -> None:
+        """Safe in a signal handler."""
+        if self._is_polling:
+            self._is_polling = False
+            raise _WokenError
 
     def _turn(self, until_s: float, *, dispatch: bool = False) -> None:
         """Wait for the hub, and with `dispatch` for watched descriptors, at most until `until_s`."""
@@ -332,30 +263,6 @@ class ModuleClient:
             self._link.write()
         return now_s
 
-    def _say_now(self, frame: bytes) -> None:
-        self._link.put(frame)
-        self._link.write()
-
-    def _read(self) -> None:
-        for kind, number, time_ms, head, body in self._link.read():
-            if kind == wire.ACK:
-                self._acknowledge(number)
-            elif kind == wire.DELIVER:
-                self._inputs.take(number, time_ms, head.decode(), body)
-            elif kind == wire.SUSPECT:
-                self._inputs.take(number, time_ms, head.decode(), body, is_suspect=True)
-            elif kind == wire.METHOD:
-                self._methods.take_call(number, head, body)
-            elif kind == wire.INVOKED:
-                self._methods.take_answer(number, head, body)
-            elif kind == wire.STOP:
-                self._is_stopping = True
-
-    def _acknowledge(self, sequence: int) -> None:
-        pending = self._unacknowledged
-        while pending and pending[0][0] <= sequence:
-            self._unacknowledged_bytes -= pending.popleft()[1]
-
     def _run_timers(self) -> None:
         now_s = time.monotonic()
         for timer in self._timers:
@@ -364,18 +271,29 @@ class ModuleClient:
                 timer[2]()
 
     def _next_timer_s(self) -> float:
-        return min((timer[0] for timer in self._timers), default=time.monotonic() + _FOREVER_S)
+        return min((timer[0] for timer in self._timers), default=time.monotonic() + FOREVER_S)
 
-    def _dispatch(self, box: InputBox | MethodPort) -> None:
-        """Run what has arrived, one after the other; nothing while a handler itself waits."""
+    def _obey(self) -> None:
+        """Do what has arrived, one thing after the other; nothing while a handler itself waits."""
         while not self._is_obeying and not self._is_stopping:
             self._is_obeying = True
             try:
-                answer = box.run_next()
+                if not self._do_next():
+                    return
             finally:
                 self._is_obeying = False
-            if not answer:
-                return
-            self._link.put(answer)
-            if self._inputs.is_watched:
-                self._link.write()
+
+    def _do_next(self) -> bool:
+        """Do one thing; return False when there is nothing to do."""
+        change = self._twin.next_change()
+        if change is not None:
+            if self._configure is not None:
+                self._configure(change, self.desired)
+            return True
+        job = self._next_job()
+        if job is None:
+            return False
+        with job:
+            job.result = job.run()
+        self._answer(job)
+        return True

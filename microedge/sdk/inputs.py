@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 
 from microedge import wire
-from microedge.errors import LocalProtocolError, printable
+from microedge.errors import LocalProtocolError
 from microedge.message import Envelope, Message, unpack
+from microedge.sdk.job import Job
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
@@ -16,21 +16,16 @@ if TYPE_CHECKING:
     from microedge.sdk.log import Log
 
 _ENVELOPES_MAX = 256
-_ERROR_CHARS = 1_000
 
 
 class InputBox:
     """All inputs of one module. A message for an input without a handler waits until it has one."""
 
-    def __init__(self, names: Iterable[str], log: Log, say_now: Callable[[bytes], None]) -> None:
-        """`say_now` sends a frame without waiting for others."""
+    def __init__(self, names: Iterable[str], log: Log) -> None:
         self._names = frozenset(names)
         self._log = log
-        self._say_now = say_now
-        self.is_watched = False  # the hub wants to know at once what became of the last message
-        self._suspects: set[int] = set()  # deliveries whose beginning the hub wants to know
         self._handlers: dict[str, Callable[[Message], object]] = {}
-        self._inbox: deque[tuple[int, int, str, bytes]] = deque()  # (delivery, epoch, input, record)
+        self._inbox: deque[tuple[int, int, str, bytes, bool]] = deque()  # (delivery, epoch, input, record, is_suspect)
         self._epochs: dict[str, int] = {}
         self._envelopes: dict[bytes, Envelope] = {}
 
@@ -47,35 +42,55 @@ class InputBox:
 
     def take(self, delivery: int, epoch: int, name: str, record: bytes, *, is_suspect: bool = False) -> None:
         """The hub delivers a message. `is_suspect`: it may be what ended the process before this one."""
-        if is_suspect:
-            self._suspects.add(delivery)
-        self._inbox.append((delivery, epoch, name, record))
+        self._inbox.append((delivery, epoch, name, record, is_suspect))
 
-    def run_next(self) -> bytes:
-        """Handle the oldest message that has a handler; return the frame that answers it, b"" when there is none."""
-        for index, (delivery, epoch, name, record) in enumerate(self._inbox):
-            if name in self._handlers:
-                del self._inbox[index]
-                self.is_watched = delivery in self._suspects
-                self._suspects.discard(delivery)
-                if epoch < self._epochs.get(name, 0):
-                    return self.run_next()  # sent before the hub knew of a failure; it comes again, in order
-                if self.is_watched:
-                    self._say_now(wire.encode(wire.BEGUN, delivery))
-                return self._obey(delivery, name, record)
-        return b""
+    def next_job(self) -> Job | None:
+        """Take the oldest message that has a handler out of the box; None when there is none."""
+        index = 0
+        while index < len(self._inbox):
+            delivery, epoch, name, record, is_suspect = self._inbox[index]
+            if name not in self._handlers:
+                index += 1
+                continue
+            del self._inbox[index]
+            if epoch >= self._epochs.get(name, 0):  # else sent before the hub knew of a failure: it comes again
+                return self._job(delivery, name, record, is_suspect=is_suspect)
+        return None
 
-    def _obey(self, delivery: int, name: str, record: bytes) -> bytes:
+    def _job(self, delivery: int, name: str, record: bytes, *, is_suspect: bool) -> Job:
         message, _ = unpack(record, 0, self._envelopes)
         if len(self._envelopes) > _ENVELOPES_MAX:
             self._envelopes.clear()
         message.input = name
-        error = b""
-        try:
-            self._handlers[name](message)
-        except Exception as failure:  # the boundary of the module's input handlers
-            self._log.error("input %s: message %s failed: %r", name, message.message_id, failure)
-            traceback.print_exc()
+        job = _Delivery(self._log, self._handlers[name], delivery, message, self._epochs)
+        if is_suspect:
+            job.beginning = wire.encode(wire.BEGUN, delivery)
+        return job
+
+
+class _Delivery(Job):
+    """One message at its handler."""
+
+    __slots__ = ("_delivery", "_epochs", "_handler", "_message")
+
+    def __init__(
+        self, log: Log, handler: Callable[[Message], object], delivery: int, message: Message, epochs: dict[str, int]
+    ) -> None:
+        super().__init__(log)
+        self._handler = handler
+        self._delivery = delivery
+        self._message = message
+        self._epochs = epochs
+
+    @property
+    def title(self) -> str:
+        return f"input {self._message.input}: message {self._message.message_id}"
+
+    def run(self) -> object:
+        return self._handler(self._message)
+
+    def answer(self) -> bytes:
+        if self.failure:
+            name = self._message.input
             self._epochs[name] = self._epochs.get(name, 0) + 1
-            error = (printable(f"{type(failure).__name__}: {failure}", _ERROR_CHARS) or "failed").encode()
-        return wire.encode(wire.DONE, delivery, head=error)
+        return wire.encode(wire.DONE, self._delivery, head=self.failure.encode())

@@ -6,7 +6,6 @@ Frames and answers only; when they are looked at is the client's business.
 from __future__ import annotations
 
 import json
-import traceback
 from collections import deque
 
 from microedge import wire
@@ -14,6 +13,7 @@ from microedge.errors import LocalProtocolError, printable
 from microedge.method import (
     FAILED,
     NAME_RULE,
+    NO_ANSWER,
     NOT_FOUND,
     OK,
     MethodResponse,
@@ -23,6 +23,8 @@ from microedge.method import (
     is_method_name,
     refusal,
 )
+from microedge.sdk.job import Job
+from microedge.sdk.requests import Requests
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from microedge.sdk.log import Log
 
-_ERROR_CHARS = 1_000
+    Handler = Callable[[Any], object]
 
 
 class MethodPort:
@@ -40,12 +42,11 @@ class MethodPort:
     def __init__(self, module: str, log: Log) -> None:
         self._module = module
         self._log = log
-        self._handlers: dict[str, Callable[[Any], object]] = {}
+        self._handlers: dict[str, Handler] = {}
         self._inbox: deque[tuple[int, str, bytes]] = deque()  # (call id, method, payload)
-        self._answers: dict[int, MethodResponse | None] = {}  # by request id; None while it is awaited
-        self._request = 0
+        self._requests = Requests()
 
-    def handle(self, name: str, callback: Callable[[Any], object]) -> None:
+    def handle(self, name: str, callback: Handler) -> None:
         """Let others call `callback(payload)` as method `name`; a later one replaces it.
 
         Raises:
@@ -59,22 +60,17 @@ class MethodPort:
         """The hub wants a method called."""
         self._inbox.append((call, head.decode(), body))
 
-    def run_next(self) -> bytes:
-        """Run the method that was asked for first, if any; return the frame with its answer, b"" for none."""
+    def next_job(self) -> Job | None:
+        """Take the call that was asked for first out of the box; None when there is none."""
         if not self._inbox:
-            return b""
+            return None
         call, name, body = self._inbox.popleft()
-        response = self._run(name, body)
-        try:
-            payload = encode_payload(response.payload)
-        except (TypeError, ValueError) as error:
-            self._log.error("method %s returned what no answer can hold: %s", name, printable(error))
-            response = refusal(FAILED, f"the answer of {name}: {printable(error)}")
-            payload = encode_payload(response.payload)
-        return wire.encode(wire.RESULT, call, head=b"%d" % response.status, body=payload)
+        return _Call(self._log, self._handlers.get(name) or self._unknown(name), call, name, body)
 
-    def ask(self, module: str, method: str, payload: object, *, timeout_s: float, connect_timeout_s: float) -> bytes:
-        """Begin a call of another module's method: return the frame for the hub. `answer` has the outcome later.
+    def ask(
+        self, module: str, method: str, payload: object, *, timeout_s: float, connect_timeout_s: float
+    ) -> tuple[int, bytes]:
+        """Begin a call of another module's method: return its id and the frame for the hub. `answer` has the outcome.
 
         Raises:
             TypeError: the payload holds something that JSON cannot express.
@@ -85,37 +81,60 @@ class MethodPort:
         head: dict[str, object] = {"module": module, "method": method, "response_timeout_s": timeout_s}
         if connect_timeout_s:
             head["connect_timeout_s"] = connect_timeout_s
-        self._request += 1
-        self._answers[self._request] = None
-        return wire.encode(wire.INVOKE, self._request, head=json.dumps(head).encode(), body=body)
-
-    @property
-    def request(self) -> int:
-        """The id of the call that `ask` began last."""
-        return self._request
+        request = self._requests.begin()
+        return request, wire.encode(wire.INVOKE, request, head=json.dumps(head).encode(), body=body)
 
     def take_answer(self, request: int, head: bytes, body: bytes) -> None:
         """The hub brings the answer to a call; one that nobody waits for any more is ignored."""
-        if request in self._answers:
-            self._answers[request] = MethodResponse(int(head), decode_payload(body))
+        self._requests.settle(request, MethodResponse(int(head), decode_payload(body)))
 
     def answer(self, request: int) -> MethodResponse | None:
         """Return the answer to a call, None while there is none."""
-        return self._answers[request]
+        found: MethodResponse | None = self._requests.answer(request)
+        return found
 
     def forget(self, request: int) -> None:
         """Wait for this answer no longer."""
-        del self._answers[request]
+        self._requests.forget(request)
 
-    def _run(self, name: str, body: bytes) -> MethodResponse:
-        handler = self._handlers.get(name)
-        if handler is None:
-            known = ", ".join(sorted(self._handlers)) or "none"
-            return refusal(NOT_FOUND, f"module {self._module} has no method {printable(name)}; it has: {known}")
+    def _unknown(self, name: str) -> Handler:
+        known = ", ".join(sorted(self._handlers)) or "none"
+        text = f"module {self._module} has no method {printable(name)}; it has: {known}"
+        return lambda payload: refusal(NOT_FOUND, text)
+
+
+def no_answer(module: str) -> MethodResponse:
+    """Return what a caller gets that could not wait any longer for `module`."""
+    return refusal(NO_ANSWER, f"no answer of module {module} while this one could wait for it")
+
+
+class _Call(Job):
+    """One call at its handler."""
+
+    __slots__ = ("_body", "_call", "_handler", "_name")
+
+    def __init__(self, log: Log, handler: Handler, call: int, name: str, body: bytes) -> None:
+        super().__init__(log)
+        self._handler = handler
+        self._call = call
+        self._name = name
+        self._body = body
+
+    @property
+    def title(self) -> str:
+        return f"method {self._name}"
+
+    def run(self) -> object:
+        return self._handler(decode_payload(self._body))
+
+    def answer(self) -> bytes:
+        response = refusal(FAILED, self.failure) if self.failure else self.result
+        if not isinstance(response, MethodResponse):
+            response = MethodResponse(OK, response)
         try:
-            result = handler(decode_payload(body))
-        except Exception as failure:  # the boundary of the module's methods
-            self._log.error("method %s failed: %r", name, failure)
-            traceback.print_exc()
-            return refusal(FAILED, printable(f"{type(failure).__name__}: {failure}", _ERROR_CHARS))
-        return result if isinstance(result, MethodResponse) else MethodResponse(OK, result)
+            payload = encode_payload(response.payload)
+        except (TypeError, ValueError) as error:
+            self._log.error("method %s returned what no answer can hold: %s", self._name, printable(error))
+            response = refusal(FAILED, f"the answer of {self._name}: {printable(error)}")
+            payload = encode_payload(response.payload)
+        return wire.encode(wire.RESULT, self._call, head=b"%d" % response.status, body=payload)

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from microedge import wire
-from microedge.errors import ModuleImageError, RemoteProtocolError, printable
+from microedge.errors import ModuleImageError, RemoteProtocolError, TwinError, printable
 from microedge.message import Envelope, Message, pack
 from microedge.method import NOT_FOUND, encode_payload
 from microedge.sdk.runner import read_start, run_module
@@ -113,6 +113,7 @@ class _Bench:
         self._start = start
         self._options = options
         self._count = 0
+        self._reports = 0
         self._deadline_s: float | None = None
 
     def run(self) -> int:
@@ -146,6 +147,8 @@ class _Bench:
             elif kind == wire.INVOKE:
                 text = encode_payload({"message": "this module runs alone: nobody is there to be called"})
                 self._send(wire.encode(wire.INVOKED, number, head=b"%d" % NOT_FOUND, body=text))
+            elif kind == wire.REPORT:
+                self._print_report(number, json.loads(body))
             elif kind == wire.DONE and head:
                 print(f"input failed: {head.decode()}", file=sys.stderr)
 
@@ -167,6 +170,17 @@ class _Bench:
         self._count += 1
         if self._options.count and self._count >= self._options.count:
             self._stop()
+
+    def _print_report(self, request: int, patch: object) -> None:
+        """Print a change of the reported properties. Of the limits of a twin only the first is checked: an object."""
+        if not isinstance(patch, dict):
+            error = TwinError("properties.reported", patch, "a JSON object")
+            members = {"path": error.path, "got": error.got, "expected": error.expected, "message": str(error)}
+            self._send(wire.encode(wire.REPORTED, request, head=b"400", body=json.dumps(members).encode()))
+            return
+        self._reports += 1
+        print(json.dumps({"reported": patch, "version": self._reports}, ensure_ascii=False), flush=True)
+        self._send(wire.encode(wire.REPORTED, request, head=b"200", body=b'{"version":%d}' % self._reports))
 
     def _stop(self) -> None:
         if self._deadline_s is None:

@@ -61,6 +61,14 @@ class ModuleHub:
         kind = wire.SUSPECT if is_suspect else wire.DELIVER
         self.put(kind, delivery, time_ms=epoch, head=to.encode(), body=pack(message))
 
+    def desire(self, version: int, document: object, *, is_whole: bool = False) -> None:
+        """Send a change of the desired properties, or all of them."""
+        self.put(wire.DESIRED, version, head=b"whole" if is_whole else b"patch", body=json.dumps(document).encode())
+
+    def take_report(self, request: int, version: int) -> None:
+        """Answer a report: it is taken."""
+        self.put(wire.REPORTED, request, head=b"200", body=json.dumps({"version": version}).encode())
+
     def frames(self) -> list[wire.Frame]:
         """Return the frames that have arrived since the last call, progress left out."""
         data = b""

@@ -423,6 +423,16 @@ def test_an_input_that_the_manifest_does_not_name_is_refused(hub: ModuleHub):
         hub.client.on_input("command", lambda message: None)
 
 
+@pytest.mark.parametrize("verb", ["on_input", "on_method", "on_desired", "every", "watch"])
+def test_a_coroutine_function_is_no_callback_here_because_nobody_would_await_it(hub: ModuleHub, verb: str):
+    async def obey(*_arguments: object) -> None:
+        """Never called."""
+
+    before: dict[str, tuple[object, ...]] = {"on_desired": (), "every": (1,), "watch": (0,)}
+    with pytest.raises(LocalProtocolError, match="is a coroutine function: expected def"):
+        getattr(hub.client, verb)(*before.get(verb, ("commands",)), obey)
+
+
 # --- Twin, identity, progress, the end ---
 
 
@@ -431,7 +441,7 @@ def test_on_desired_calls_at_once_with_the_whole_document_as_the_patch(hub: Modu
 
     hub.client.on_desired(lambda patch, desired: calls.append((patch, desired)))
 
-    assert calls == [({"interval_s": 5, "unit": "C"}, {"interval_s": 5, "unit": "C"})]
+    assert calls == [({"interval_s": 5, "unit": "C", "$version": 0}, {"interval_s": 5, "unit": "C"})]
 
 
 def test_a_client_knows_who_it_is(hub: ModuleHub):

@@ -71,6 +71,26 @@ def test_it_delivers_messages_to_an_input(probe: Path):
     assert json.loads(result.stdout.splitlines()[0])["body"] == {"obeyed": {"open": True}}
 
 
+def test_it_prints_what_the_module_reports(probe: Path):
+    (probe / "__init__.py").write_text("""
+from microedge.errors import TwinError
+def main(client):
+    versions = [client.report({"a": 1}), client.report({"a": None})]
+    try:
+        client.report([1])
+    except TwinError as error:
+        client.log.info("%s %s %s", versions, client.reported, error)
+""")
+    result = run(probe)
+
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"reported": {"a": 1}, "version": 1},
+        {"reported": {"a": None}, "version": 2},
+    ]
+    assert "<6>[1, 2] {} properties.reported = [1]: expected a JSON object" in result.stderr
+    assert result.returncode == 0
+
+
 def test_it_ends_with_the_modules_exit_code(probe: Path):
     assert run(probe, "--count", 1, "--desired", '{"code": 5}').returncode == 5
 
