@@ -81,6 +81,11 @@ class Window:
         head_len = len(head)
         return _pack(head_len + len(body), _SEND, 0, head_len, sequence, taken_ms) + head + body
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages the hub has not acknowledged yet."""
+        return len(self._unacknowledged)
+
     def acknowledge(self, sequence: int) -> None:
         """The hub has everything up to `sequence`."""
         pending = self._unacknowledged

@@ -58,7 +58,7 @@ class Producer:
         return "x" * count
 
     def _acknowledged(self) -> int:
-        return self._sent - len(self._client._unacknowledged)
+        return self._sent - self._client._window.unacknowledged
 
     def _note(self, acknowledged: int) -> None:
         if self._recorded != (self._sent, acknowledged):
