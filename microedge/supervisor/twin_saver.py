@@ -31,6 +31,8 @@ _LAST_ROUNDS = 3  # at the end: write; or take over an edit, and write that
 
 @dataclass(frozen=True)
 class _Job:
+    """What the thread does to one file: look for an edit, then write `snapshot`."""
+
     held: HeldTwin
     file: TwinFile
     snapshot: Snapshot | None  # None: only look for an edit
@@ -40,6 +42,8 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Outcome:
+    """What came of it; `error` is "" or why nothing did."""
+
     edit: bytes | None = None
     is_written: bool = False
     is_unsettled: bool = False
