@@ -12,15 +12,18 @@ from collections.abc import Callable
 from microedge.message import IMMEDIATE, Message
 from microedge.queue import policy
 from microedge.queue.batch import cut_rows
-from microedge.queue.jobs import Commit, Load, Loaded, NewRow, Result
+from microedge.queue.jobs import Ask, Commit, Job, Load, Loaded, NewRow, Result
+from microedge.queue.letter import DeadLetter, DeadUsage
 from microedge.queue.line import Entry, Line
-from microedge.queue.lines import DeadLetter, Lines, stored_bytes
+from microedge.queue.lines import Lines, stored_bytes
 from microedge.queue.policy import Limits, Newcomer, Pressure, Usage
 from microedge.reactor import Reactor, Timer
 
 log = logging.getLogger(__name__)
 
-Submit = Callable[["Commit | Load"], None]
+Submit = Callable[[Job], None]
+Saved = Callable[[str], None]
+"""Called with "", or with what went wrong."""
 
 
 class Committer:
@@ -31,8 +34,8 @@ class Committer:
         self.usage = Usage()
         self.commits = 0
         self.written_bytes = 0
-        self.dead = 0
-        self.next_id = 1
+        self.dead = DeadUsage()
+        self.next_id = self.next_letter = 1
         self._lines = lines
         self._reactor = reactor
         self._limits = limits
@@ -41,6 +44,8 @@ class Committer:
         self._now_ms: Callable[[], int] = int
         self._base_ms = 0
         self._job: Commit | None = None
+        self._savers: list[Saved] = []  # wait for the next commit ...
+        self._job_savers: list[Saved] = []  # ... or for the one under way
         self._timer: Timer | None = None
         self._failures = 0
         self._is_closing = False
@@ -58,7 +63,7 @@ class Committer:
     def open(self, submit: Submit, now_ms: Callable[[], int], base_ms: int) -> None:
         """Begin to work: jobs go to `submit`; this boot began at `base_ms`."""
         self._submit, self._now_ms, self._base_ms = submit, now_ms, base_ms
-        self._noted = dict(self._lines.dropped)
+        self._noted = self._lines.counters()
 
     def appended(self, message: Message, is_away: bool) -> None:
         """Take note of a message that waits; `is_away`: for an endpoint that takes none now."""
@@ -73,6 +78,15 @@ class Committer:
         """Commit what waits in this turn of the loop, without looking at its age."""
         self._is_urgent = True
         self._look_soon()
+
+    def when_saved(self, saved: Saved) -> None:
+        """Commit all that has changed, without looking at its age, and call `saved` when it is on disk."""
+        self._savers.append(saved)
+        self._look_soon()
+
+    def ask(self, question: Ask) -> None:
+        """Have a question answered from the disk, behind everything that was handed over before."""
+        self._submit(question)
 
     def acked(self, now_ms: int) -> None:
         """Take note that rows on disk have made progress."""
@@ -112,10 +126,13 @@ class Committer:
             self._noted = {}
             self._is_rescue = True
             self._look_soon()
-        if isinstance(result.job, Load):
-            self._loaded(result.job, result)
+        job = result.job
+        if isinstance(job, Load):
+            self._loaded(job, result)
+        elif isinstance(job, Commit):
+            self._committed(job, result)
         else:
-            self._committed(result.job, result)
+            job.done(result.answer, "" if result.is_done else result.trouble or "the disk gave no answer")
 
     def start(self, now_ms: int, *, is_last: bool = False) -> bool:
         """Hand one commit to the writer unless one is under way; False when there is nothing to write."""
@@ -123,9 +140,11 @@ class Committer:
             self._retry()
             return True
         job = self._build(now_ms)
+        savers, self._savers = self._savers, []
         if not (job.rows or job.acks or (is_last and job.counters)):
+            _tell(savers, "")
             return False
-        self._job = job
+        self._job, self._job_savers = job, savers
         self._submit(job)
         return True
 
@@ -142,7 +161,7 @@ class Committer:
             return
         now_ms = self._now_ms()
         pressure = self._pressure()
-        if self._is_rescue:
+        if self._is_rescue or self._savers:
             self._is_rescue = False
             self.start(now_ms)
             return
@@ -197,6 +216,9 @@ class Committer:
         self._is_urgent = is_cut and self._is_urgent
         self._forget_away()
         job.rows = self._fitting(rows, now_ms)
+        if self._lines.returning:
+            for entry in [entry for row in job.rows for entry in row.entries]:
+                self._lines.returned(entry)
         self._absorb(job, now_ms)
         return job
 
@@ -228,18 +250,24 @@ class Committer:
             job.partials[row.id] = row.done.to_bytes((row.n + 7) // 8, "little")
         for row_id in lines.deleted:
             job.partials.pop(row_id, None)
-        if lines.dropped != self._noted:
-            job.counters = dict(lines.dropped)
+        counters = lines.counters()
+        if counters != self._noted:
+            job.counters = counters
+        for letter in lines.dead:
+            letter.number, self.next_letter = self.next_letter, self.next_letter + 1
         job.dead += lines.dead
+        job.undead += lines.undead
         job.acks += lines.acks
         job.up_ms = max(0, now_ms - self._base_ms)
         job.is_drained = not job.rows and not any(line.rows() for line in lines.lines())
-        lines.deleted, lines.touched, lines.dead, lines.acks = [], {}, [], 0
+        lines.deleted, lines.touched, lines.dead, lines.undead, lines.acks = [], {}, [], [], 0
         self._acks_since_ms = 0
 
     def _committed(self, job: Commit, result: Result) -> None:
         if not result.is_done:
             self._failed(result.trouble)
+            savers, self._job_savers, self._savers = self._job_savers + self._savers, [], []
+            _tell(savers, result.trouble)
             self._retry_timer = self._reactor.call_later(policy.retry_delay_s(self._failures), self._retry)
             return
         self._recovered()
@@ -250,6 +278,9 @@ class Committer:
             self.usage, self.dead = result.usage, result.dead
         for new in job.rows:
             self._lines.saved(new.line, new.row, new.entries)
+        self._lines.kept(job.dead)
+        savers, self._job_savers = self._job_savers, []
+        _tell(savers, "")
         if self._lines.acks:
             self.acked(self._now_ms())
         self._look_soon()
@@ -312,5 +343,10 @@ class Committer:
         self.acked(self._now_ms())
 
 
-def _nowhere(job: Commit | Load) -> None:
+def _tell(savers: list[Saved], trouble: str) -> None:
+    for saved in savers:
+        saved(trouble)
+
+
+def _nowhere(job: Job) -> None:
     raise RuntimeError(f"queue is not open: {type(job).__name__} has nowhere to go")

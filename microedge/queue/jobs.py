@@ -5,9 +5,12 @@ A job is handed over whole: after `Writer.submit` only the writer touches it, un
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Protocol, Union
+
 from microedge.message import Message, pack
+from microedge.queue.letter import DeadLetter, DeadUsage, Letter, Selection
 from microedge.queue.line import NEVER_MS, Entry, Line, Row
-from microedge.queue.lines import DeadLetter
 from microedge.queue.policy import Usage
 from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
 from microedge.queue.record import RowHead, encode
@@ -47,14 +50,15 @@ def stored_expiry_ms(expires_ms: int, base_ms: int) -> int:
 class Commit:
     """Everything that one transaction changes. All of it may be applied twice."""
 
-    __slots__ = ("acks", "counters", "dead", "deletes", "is_drained", "partials", "rows", "up_ms")
+    __slots__ = ("acks", "counters", "dead", "deletes", "is_drained", "partials", "rows", "undead", "up_ms")
 
     def __init__(self) -> None:
         self.rows: list[NewRow] = []
         self.deletes: list[int] = []
         self.partials: dict[int, bytes] = {}  # row id -> bit set of finished messages, little-endian
-        self.counters: dict[str, int] = {}
+        self.counters: dict[str, int] = {}  # by their keys on disk
         self.dead: list[DeadLetter] = []
+        self.undead: list[int] = []  # numbers of letters to delete: replayed in `rows`, delivered, or purged
         self.up_ms = 0  # CLOCK_BOOTTIME now, for the ledger of uptimes
         self.acks = 0
         self.is_drained = False  # nothing will be left on disk: a good moment for a checkpoint
@@ -69,6 +73,32 @@ class Load:
         self.line = line
         self.rows = rows
         self.epoch = line.epoch
+
+
+class Disk(Protocol):
+    """What a question may be put to. Both may raise sqlite3.Error."""
+
+    def load(self, rows: list[Row]) -> list[Loaded]:
+        """Read rows back; nothing changes."""
+
+    def letters(self, selection: Selection) -> list[Letter]:
+        """Return dead letters, the oldest first."""
+
+
+class Ask:
+    """A question to the disk: `question(disk)` runs on the writer's thread, `done(answer, trouble)` on the loop's.
+
+    `trouble` is "" when there was none; otherwise it says why there is no answer.
+    """
+
+    __slots__ = ("done", "question")
+
+    def __init__(self, question: Callable[[Disk], Any], done: Callable[[Any, str], None]) -> None:
+        self.question = question
+        self.done = done
+
+
+Job = Union[Commit, Load, Ask]
 
 
 class Loaded:
@@ -89,14 +119,15 @@ class Result:
     `moved_to` names the damaged database that was set aside on the way; an empty one has taken its place.
     """
 
-    __slots__ = ("dead", "is_done", "job", "loaded", "moved_to", "trouble", "usage", "written_bytes")
+    __slots__ = ("answer", "dead", "is_done", "job", "loaded", "moved_to", "trouble", "usage", "written_bytes")
 
-    def __init__(self, job: Commit | Load) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
+        self.answer: Any = None  # to an Ask
         self.trouble = ""
         self.is_done = False
         self.moved_to = ""
         self.loaded: list[Loaded] = []
         self.usage = Usage()
         self.written_bytes = 0
-        self.dead = 0
+        self.dead = DeadUsage()

@@ -131,6 +131,12 @@ class Line:
                 size += row.size
         return self.loading
 
+    def give_up_load(self) -> None:
+        """Move rows that are being read back to the backlog: what comes of it is ignored."""
+        self.backlog.extendleft(reversed(self.loading))
+        self.loading = []
+        self.epoch += 1
+
     def fill(self, row: Row, entries: list[Entry]) -> None:
         """Take over what was read from `row`, minus what is leased or finished."""
         for index in range(row.handed, row.n):

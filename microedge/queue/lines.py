@@ -7,25 +7,18 @@ to delete, drops by reason.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from microedge.message import VOLATILE, Message, Target, Ticket
+from microedge.queue.letter import DeadLetter, Letter
 from microedge.queue.line import NEVER_MS, Endpoint, Entry, Line, Row
 from microedge.queue.volatile import VolatileBound
 
 _RECORD_BYTES = 64  # what a stored record adds to body and envelope, about
+DROPPED, REPLAYED = "dropped.", "replayed"  # a prefix, and a key: the counters on disk
 _MAX_TARGETS = 1024  # targets remembered; there are a few per route
 
 Lease = tuple[Ticket, Message]
-
-
-class DeadLetter:
-    """What was set aside, for which endpoint and why: a message, or the bytes of a row that cannot be read."""
-
-    __slots__ = ("endpoint", "message", "reason", "text")
-
-    def __init__(self, endpoint: str, reason: str, text: str, message: Message | bytes) -> None:
-        self.endpoint, self.reason, self.text, self.message = endpoint, reason, text, message
 
 
 def stored_bytes(message: Message) -> int:
@@ -44,6 +37,10 @@ class Lines:
         self.deleted: list[int] = []
         self.touched: dict[int, Row] = {}  # rows with something finished that the disk does not know of
         self.dead: list[DeadLetter] = []
+        self.undead: list[int] = []  # numbers of letters that the disk need not keep any more
+        self.returning: dict[Entry, Letter] = {}  # put back into their lines, but on disk still letters
+        self.refused: set[int] = set()  # numbers of letters for which there was no room to return
+        self.replayed = 0
         self.dropped: dict[str, int] = {}
         self.acks = 0  # finished messages of rows on disk, since the last commit
         self._ticket: Ticket = 0
@@ -110,6 +107,8 @@ class Lines:
             entry.message = None
             if entry.row is not None:
                 self._finish(entry)
+            if self.returning:
+                self.returned(entry)
             if entry.is_waiting and message is not None:
                 message.waiting -= 1
                 if not message.waiting:
@@ -132,24 +131,86 @@ class Lines:
             self.notices.append(endpoint.name)
 
     def set_aside(self, ticket: Ticket, reason: str, text: str) -> None:
-        """Turn a leased message into a dead letter; ignored when it is not leased."""
-        entry = self.leased.get(ticket)
+        """Turn a leased message into a dead letter; ignored when it is not leased.
+
+        Whoever waits for the message waits on: until the letter is on disk (`kept`).
+        """
+        entry = self.leased.pop(ticket, None)
         if entry is None or entry.message is None:
             return
-        self.dead.append(DeadLetter(entry.line.endpoint.name, reason, text, entry.message))
+        letter = DeadLetter(entry.line.endpoint.name, reason, text, entry.message)
+        letter.priority = entry.line.priority
+        letter.at_ms, letter.is_waiting = entry.at_ms, entry.is_waiting
+        if entry.expires_ms < NEVER_MS:
+            letter.ttl_ms = entry.expires_ms - entry.at_ms
+        self.dead.append(letter)
         self.count(reason, 1)
         self.acks += 1  # so that the letter is written with the acknowledgements
-        self.ack((ticket,))
+        self.returned(entry)
+        entry.message = None
+        if entry.row is not None:
+            self._finish(entry)
+
+    def kept(self, letters: Iterable[DeadLetter]) -> None:
+        """Take note that letters are on disk, fsynced."""
+        for letter in letters:
+            message = letter.message
+            if letter.is_waiting and isinstance(message, Message):
+                letter.is_waiting = False
+                message.waiting -= 1
+                if not message.waiting:
+                    self.settled.append(message)
+
+    def give_back(self, letter: Letter, now_ms: int) -> Entry | None:
+        """Put a dead letter at the end of its line, with a new time to live; None when it is damaged."""
+        message = letter.message
+        if message is None:
+            return None
+        endpoint = self.endpoint(letter.endpoint)
+        line = endpoint.line(letter.priority)
+        expires_ms = now_ms + (letter.ttl_ms if letter.ttl_ms >= 0 else NEVER_MS)
+        message.waiting = 1
+        entry = Entry(message, line, now_ms, expires_ms, is_waiting=True)
+        line.fresh.append(entry)
+        self.returning[entry] = letter
+        self.replayed += 1
+        self.count(letter.reason, -1)
+        if endpoint.is_dry:
+            endpoint.is_dry = False
+            self.notices.append(endpoint.name)
+        return entry
+
+    def returned(self, entry: Entry) -> None:
+        """Have the letter of an entry deleted, if it has one: with the commit that writes the entry, or it has left."""
+        letter = self.returning.pop(entry, None)
+        if letter is not None:
+            self.undead.append(letter.number)
+            self.acks += 1
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters as the disk is to have them: what is returning is a letter there."""
+        counters = {DROPPED + reason: n for reason, n in self.dropped.items()}
+        for letter in self.returning.values():
+            counters[DROPPED + letter.reason] += 1
+        counters[REPLAYED] = self.replayed - len(self.returning)
+        return counters
 
     def count(self, reason: str, n: int) -> None:
-        """Count `n` messages that left without delivery."""
+        """Count `n` messages that left without delivery; below 0 when they are back."""
         if n:
             self.dropped[reason] = self.dropped.get(reason, 0) + n
 
     def drop(self, entry: Entry, reason: str) -> None:
         """Count one message as dropped for `reason`; the caller has taken it out of its deque."""
         message, entry.message = entry.message, None
+        letter = self.returning.get(entry) if reason == "rejected" else None
+        if letter is not None:  # there was no room for it: it stays the letter that it is on disk
+            del self.returning[entry]
+            self.refused.add(letter.number)
+            self.replayed -= 1
+            reason = letter.reason
         self.count(reason, 1)
+        self.returned(entry)
         if entry.row is not None:
             self._finish(entry)
         if entry.is_waiting and message is not None:
@@ -170,6 +231,36 @@ class Lines:
         if row.done:
             self.acks += row.n - row.left
             self._note_progress(row)
+
+    def purge(self, line: Line, takes: Callable[[Message], bool], reason: str) -> int:
+        """Drop what `takes` of the messages in RAM that nobody has leased; return how many."""
+        purged = 0
+        for entries in (line.loaded, line.fresh):
+            for _ in range(len(entries)):
+                entry = entries.popleft()
+                if entry.message is not None and takes(entry.message):
+                    self.drop(entry, reason)
+                    purged += 1
+                else:
+                    entries.append(entry)
+        return purged
+
+    def purge_rows(self, line: Line, rows: Iterable[tuple[Row, Iterable[int]]], reason: str) -> int:
+        """Drop messages of rows in the backlog, by their positions; what is leased stays. Return how many."""
+        purged = 0
+        for row, indexes in rows:
+            left = row.left
+            for index in indexes:
+                if index >= row.handed:
+                    row.finish(index)
+            purged += left - row.left
+            if row.left < left:
+                self._note_progress(row)
+        line.backlog = deque(row for row in line.backlog if row.left)
+        self.count(reason, purged)
+        self.acks += purged
+        self.notices.append(line.endpoint.name)
+        return purged
 
     def forget_row(self, row: Row, reason: str) -> None:
         """Count what is left of a row as dropped, and have the row deleted."""
@@ -229,6 +320,7 @@ class Lines:
     def oldest_waiting_ms(self) -> int | None:
         """Return when the oldest message was appended that is neither acknowledged nor on disk, or None."""
         times = [entry.at_ms for entry in self.leased.values() if entry.is_waiting]
+        times += [letter.at_ms for letter in self.dead if letter.is_waiting]
         for line in self.lines():
             first = next((entry.at_ms for entry in line.fresh if entry.is_waiting and entry.message), None)
             if first is not None:

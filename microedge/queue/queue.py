@@ -18,13 +18,14 @@ from microedge.message import Message, Target, Ticket
 from microedge.queue import status
 from microedge.queue.committer import Committer
 from microedge.queue.line import Row
-from microedge.queue.lines import Lines
+from microedge.queue.lines import DROPPED, REPLAYED, Lines
 from microedge.queue.policy import Limits
 from microedge.reactor import Reactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from microedge.queue.store import Contents, Store
+    from microedge.queue.upkeep import Upkeep
     from microedge.queue.writer import Writer
 
 SWEEP_S = 60.0  # how often rows on disk are looked through for expired ones; a lease looks at each message anyway
@@ -107,6 +108,7 @@ class MessageQueue:
             QueueDamaged: the file belongs to another program or a later version; it was left alone.
             QueueError: it is in use, or cannot be opened or created.
         """
+        from microedge.queue.dead import MAX_BYTES
         from microedge.queue.schema import PAGE_BYTES
         from microedge.queue.store import Store  # brings SQLite, which a mere import should not
         from microedge.queue.writer import Writer
@@ -117,13 +119,14 @@ class MessageQueue:
             settings.file,
             self._boot_id(),
             page_limit=self._page_limit or settings.max_bytes // PAGE_BYTES * 5 // 4,
-            max_dead_bytes=settings.max_bytes // 10,
+            max_dead_bytes=min(MAX_BYTES, settings.max_bytes // 10),
         )
         contents = store.open()
         self._base_ms = store.base_ms
         self._take_over(contents)
         committer = self._committer
-        committer.usage, committer.dead, committer.next_id = store.usage(), len(store.dead), contents.next_id
+        committer.usage, committer.dead = store.usage(), store.dead.usage
+        committer.next_id, committer.next_letter = contents.next_id, store.dead.next_number
         self._writer = writer = Writer(store, limits, lambda: self._reactor.call_from_thread(self._collect))
         committer.open(writer.submit, self._now_ms, self._base_ms)
         writer.start()
@@ -175,7 +178,10 @@ class MessageQueue:
             self._flush_soon()
 
     def set_aside(self, ticket: Ticket, reason: str, text: str) -> None:
-        """Remove a leased message for good, counted by `reason`; it becomes a dead letter, `text` is for a person."""
+        """Remove a leased message for good, counted by `reason`; it becomes a dead letter, `text` is for a person.
+
+        The letter is on disk within the linger, and only then has the message settled.
+        """
         self._lines.set_aside(ticket, reason, text)
         self._after_acks()
 
@@ -201,8 +207,18 @@ class MessageQueue:
             "max_bytes": self._settings.max_bytes,
             "commits": committer.commits,
             "written_bytes": committer.written_bytes,
-            "dead": committer.dead,
+            "dead": committer.dead.letters,
+            "dead_bytes": committer.dead.bytes,
+            "dead_removed": committer.dead.removed,
+            "replayed": self._lines.replayed,
         }
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What a person may do to the queue. Only while it is open."""
+        from microedge.queue.upkeep import Upkeep  # hardly anybody does, and RAM is short
+
+        return Upkeep(self._lines, self._committer, self._now_ms, self._flush_soon)
 
     def close(self, timeout_s: float) -> None:
         """Commit everything that is on no disk yet, volatile messages too, stop the thread and close the database.
@@ -239,7 +255,9 @@ class MessageQueue:
         if contents.moved_to:
             self._notice = f"database was damaged ({contents.damage}) and is set aside as {contents.moved_to}"
             log.error("queue %s; started an empty one; look at it and delete it", self._notice)
-        self._lines.dropped = dict(contents.counters)
+        counters = contents.counters
+        self._lines.replayed = counters.pop(REPLAYED, 0)
+        self._lines.dropped = {key[len(DROPPED) :]: n for key, n in counters.items()}
         for endpoint, priority, row in contents.rows:
             self._take_row(endpoint, priority, row)
         self._lines.notices = [name for name, point in self._lines.endpoints.items() if point.lines]

@@ -50,6 +50,6 @@ def describe(lines: Lines, now_ms: int) -> dict[str, object]:
         "ram_bytes": sum(count.ram_bytes for count in counts),
         "disk_messages": sum(count.disk_messages for count in counts),
         "oldest_age_s": max((count.oldest_age_s for count in counts), default=0.0),
-        "dropped": dict(lines.dropped),
+        "dropped": {reason: n for reason, n in lines.dropped.items() if n},
         "endpoints": [count.describe() for count in counts],
     }

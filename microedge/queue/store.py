@@ -11,7 +11,9 @@ from microedge.queue import disk
 from microedge.queue.dead import DeadLetters
 from microedge.queue.jobs import Commit, Loaded, NewRow, stored_expiry_ms
 from microedge.queue.ledger import Ledger
+from microedge.queue.letter import Letter, Selection
 from microedge.queue.line import NEVER_MS, Row
+from microedge.queue.lines import DROPPED, REPLAYED
 from microedge.queue.policy import Usage
 from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
 from microedge.queue.record import decode
@@ -20,7 +22,6 @@ from microedge.queue.schema import PAGE_BYTES, connect
 LEDGER_MS = 600_000  # how often the uptime of this boot is noted by itself; rows say it more precisely
 _CHECKED_AT_OPEN_BYTES = 32 * 1024 * 1024  # quick_check reads it all; beyond this a start would take too long on a card
 _ID_GAP = 100_000  # row ids skipped after an unclean stop, so that a deleted row's id never names another one
-_COUNTER = "dropped."  # prefix of the counters' keys
 
 _SELECT_INDEX = "SELECT id, endpoint, priority, n, expires_ms, boot, at_ms, length(data) FROM batch ORDER BY id"
 # The cast: what damage has turned into a text that is no UTF-8 would raise here instead of failing its checksum.
@@ -131,19 +132,26 @@ class Store:
         except sqlite3.Error:
             if db.in_transaction:
                 db.execute("ROLLBACK")
-            if job.dead:
-                self.dead.read(db)
+            self.dead.forget()
             raise
         self._is_marked = True
         self._noted_up_ms = job.up_ms if has_uptime else self._noted_up_ms
 
     def load(self, rows: list[Row]) -> list[Loaded]:
-        """Read rows back.
+        """Read rows back; nothing changes.
 
         Raises:
             sqlite3.Error: the database cannot be read.
         """
         return [self._load(row) for row in rows]
+
+    def letters(self, selection: Selection) -> list[Letter]:
+        """Return dead letters, the oldest first.
+
+        Raises:
+            sqlite3.Error: the database cannot be read.
+        """
+        return self.dead.select(self._connection(), selection)
 
     def checkpoint(self) -> int:
         """Copy the WAL into the database file, so that it is overwritten from its beginning; return the frames left.
@@ -216,7 +224,7 @@ class Store:
         self._is_marked = not is_clean
         rows = self._read_rows(db)
         self.dead.read(db)
-        counters = {key[len(_COUNTER) :]: value for key, value in meta.items() if key.startswith(_COUNTER)}
+        counters = {key: value for key, value in meta.items() if key == REPLAYED or key.startswith(DROPPED)}
         next_id = max(rows[-1][2].id + 1 if rows else 1, meta.get("next_id", 1)) + (0 if is_clean else _ID_GAP)
         return Contents(rows, counters, next_id, "", "")
 
@@ -265,10 +273,9 @@ class Store:
         if not self._is_marked:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
         if job.counters:
-            counters = ((_COUNTER + reason, n) for reason, n in job.counters.items())
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", counters)
-        if job.dead:
-            self.dead.write(db, job.dead)
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", job.counters.items())
+        if job.dead or job.undead:
+            self.dead.write(db, job.dead, job.undead)
 
     def _write_uptime(self, db: sqlite3.Connection, up_ms: int) -> None:
         db.execute("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, NULL)", (self._boot, self._boot_id, up_ms))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from microedge.queue import disk
-from microedge.queue.jobs import Commit, Load, Result
+from microedge.queue.jobs import Ask, Commit, Job, Load, Result
 from microedge.queue.policy import FRAME_BYTES, Limits, checkpoint_frames
 from microedge.queue.schema import PAGE_BYTES
 from microedge.queue.store import Store, is_damage, is_full
@@ -28,7 +28,7 @@ class Writer:
         self._wake = wake
         ballast_bytes = min(disk.BALLAST_BYTES, limits.max_bytes // disk.BALLAST_SHARE)
         self._ballast = disk.Ballast(disk.ballast_file(store.file), ballast_bytes)
-        self._jobs: SimpleQueue[Commit | Load | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._frames = 0  # in the WAL and not yet in the database file, about
@@ -38,7 +38,7 @@ class Writer:
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, job: Commit | Load) -> None:
+    def submit(self, job: Job) -> None:
         """Queue a job; it belongs to the writer until its result is here. Never blocks."""
         self.pending += 1
         self._jobs.put(job)
@@ -72,7 +72,7 @@ class Writer:
             self._results.put(result)
             self._wake()
 
-    def _execute(self, job: Commit | Load, result: Result) -> None:
+    def _execute(self, job: Job, result: Result) -> None:
         before = disk.thread_written_bytes()
         try:
             self._attempt(job, result)
@@ -87,7 +87,7 @@ class Writer:
         if isinstance(job, Commit) and not before:  # a kernel that does not count
             result.written_bytes = 2 * _estimated_bytes(job)  # once into the WAL, once into the database
 
-    def _attempt(self, job: Commit | Load, result: Result) -> None:
+    def _attempt(self, job: Job, result: Result) -> None:
         if self._is_broken:
             self._store.reconnect()
             self._is_broken = False
@@ -95,12 +95,16 @@ class Writer:
             result.loaded = self._store.load(job.rows)
             result.is_done = True
             return
+        if isinstance(job, Ask):
+            result.answer = job.question(self._store)
+            result.is_done = True
+            return
         self._commit(job)
         result.is_done = True
         self._checkpoint(job.is_drained)
         self._ballast.make(self._keep_free_bytes)
         result.usage = self._store.usage()
-        result.dead = len(self._store.dead)
+        result.dead = self._store.dead.usage
 
     def _commit(self, job: Commit) -> None:
         before = disk.thread_written_bytes()

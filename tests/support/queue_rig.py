@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from microedge.message import BATCHED, Envelope, Message, Ticket
 from microedge.queue.queue import MessageQueue, QueueSettings
@@ -77,6 +78,20 @@ class QueueRig:
         message = new_message(sequence)
         self.queue.append(message, [(endpoint, priority, ttl_s)])
         return message
+
+    def ask(self, verb: Callable[..., None], *arguments: object) -> Any:
+        """Return the answer of one of the verbs of `queue.upkeep`."""
+        answers: list[tuple[Any, str]] = []
+        verb(*arguments, lambda answer, trouble: answers.append((answer, trouble)))
+        self.pump()
+        ((answer, trouble),) = answers
+        assert trouble == ""
+        return answer
+
+    def set_aside(self, count: int = 1, *, endpoint: str = UPSTREAM, reason: str = "poison") -> None:
+        """Turn the next messages of an endpoint into dead letters."""
+        for ticket, message in self.lease(endpoint, count):
+            self.queue.set_aside(ticket, reason, f"ValueError: {message.sequence}")
 
     def lease(self, endpoint: str = UPSTREAM, count: int = 1000) -> list[tuple[Ticket, Message]]:
         """Lease, waiting for what has to be read from disk first."""

@@ -83,7 +83,17 @@ def test_a_message_set_aside_is_counted_by_reason_and_kept_as_a_letter():
 
     lines.set_aside(ticket, "poison", "bad JSON")
 
-    assert (lines.dropped, lines.dead[0].text, len(lines.settled)) == ({"poison": 1}, "bad JSON", 1)
+    assert (lines.dropped, lines.dead[0].text) == ({"poison": 1}, "bad JSON")
+
+
+def test_a_message_set_aside_settles_when_its_letter_is_on_disk():
+    lines = new_lines(9)
+    lines.set_aside(lines.lease(lines.endpoint(UPSTREAM), 9, 999, 0)[0][0], "poison", "bad JSON")
+    assert lines.settled == []
+
+    lines.kept(lines.dead)
+
+    assert len(lines.settled) == 1
 
 
 def test_volatile_messages_settle_at_once_and_give_way_when_there_are_too_many():

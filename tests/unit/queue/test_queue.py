@@ -227,7 +227,7 @@ def test_drops_are_counted_across_restarts(rig):
 def test_dead_letters_are_kept_on_disk_and_bounded(tmp_path):
     rig = QueueRig(tmp_path, max_bytes=1 << 20).open()
     for sequence in range(1, 101):
-        rig.queue.append(new_message(sequence, body=b"x" * 3000), [(UPSTREAM, 9, -1)])
+        rig.queue.append(new_message(sequence, body=os.urandom(3000)), [(UPSTREAM, 9, -1)])
         rig.queue.set_aside(rig.lease()[0][0], "poison", "not JSON")
     rig.advance(31)
     status = rig.queue.status()
@@ -235,6 +235,7 @@ def test_dead_letters_are_kept_on_disk_and_bounded(tmp_path):
 
     assert (status["dropped"], len(rig.settled)) == ({"poison": 100}, 100)
     assert 20 <= int(str(status["dead"])) <= 35
+    assert int(str(status["dead"])) + int(str(status["dead_removed"])) == 100
 
 
 def test_over_the_cap_the_oldest_of_the_lowest_priority_give_way_and_the_cap_holds(tmp_path):
