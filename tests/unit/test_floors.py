@@ -29,8 +29,10 @@ FLOORS = {
     "upstream": 2,
     "supervisor": 3,
     "cli": 4,
+    "sdk.testing": 4,  # plays the supervisor with its own parts, for the tests of modules; nothing that runs loads it
     "__main__": 5,
 }
+TESTING = "microedge.sdk.testing"
 FACADE = "microedge/__init__.py"  # names the SDK's classes lazily, so it alone looks upwards
 
 PURE = (
@@ -67,6 +69,8 @@ REPOSITORY_ONLY = {"tests", "support", "bench", "examples", "modules"}
 
 def part_of(name: str) -> str:
     """Return the part of the house that a dotted name belongs to; "" for the facade itself."""
+    if f"{name}.".startswith(f"{TESTING}."):
+        return "sdk.testing"
     return f"{name}..".split(".")[1]
 
 
@@ -206,6 +210,17 @@ def modules_loaded_by(statement: str) -> set[str]:
     path = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
     done = subprocess.run([sys.executable, "-I", "-c", path + script], capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_no_module_that_runs_loads_what_is_there_to_test_it():
+    loaded = "print(*[name for name in sys.modules if name.startswith('microedge')])"
+    script = f"import sys, microedge.sdk.run, microedge.sdk.runner, microedge.supervisor.bootstrap; {loaded}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    names = done.stdout.split()
+
+    assert "microedge.sdk.client" in names
+    assert [name for name in names if name.startswith(TESTING)] == []
+    assert [str(each) for file in IMAGES for each in imports_of(file) if each.target.startswith(TESTING)] == []
 
 
 @pytest.mark.parametrize(
