@@ -54,8 +54,8 @@ def test_without_routes_everything_goes_upstream_and_with_none_nothing() -> None
 
 
 def test_a_message_waits_for_a_module_that_is_not_there_until_its_time_is_up() -> None:
-    routes = {"r": {"route": 'FROM /messages/* INTO BrokeredEndpoint("/modules/b/inputs/commands")', "ttl_s": 60}}
-    with Hub(routes=routes) as hub:
+    route = 'FROM /messages/modules/a/* INTO BrokeredEndpoint("/modules/b/inputs/commands")'
+    with Hub(routes={"r": {"route": route, "ttl_s": 60}}) as hub:
         source = hub.add(probe, name="a", inputs=["set"], outputs=["readings"])
         source.send("set", 1)
         hub.advance(50)
