@@ -104,6 +104,29 @@ _IDENTITY_ROTATE = """\
   microedge identity rotate --device
 """
 
+_TWIN_GET = """\
+  microedge twin get north                         status, desired and reported properties, tags
+  microedge twin get north --desired --blame       who set each value, when, and what it was before
+  microedge twin get north --json | jq .properties.reported
+"""
+
+_TWIN_SET = """\
+  microedge twin set north interval_s=5 limits.max=3
+  microedge twin set north name=probe on=true      values are JSON where they parse, and text otherwise
+  microedge twin set north id='"5"' note='""'      so the text 5, and the empty text, need quotes
+  microedge twin set north interval_s= --unset on  removes both, also if the image or the configuration sets them
+  microedge twin set north '{"limits": {"max": 3, "min": null}}'
+  microedge twin set north --tags site=hall-3
+  microedge twin set north --replace '{}'          withdraws all that was set here, on the command line or by an edit
+
+a dot goes one level down; null removes; an array is replaced as a whole
+"""
+
+_TWIN_HISTORY = """\
+  microedge twin history north                     the last 50 changes and 20 refused attempts, at most
+  microedge twin history north -n 5 --json
+"""
+
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong command line with the nearest known verb and where to read on."""
@@ -135,11 +158,26 @@ def build() -> Parser:
     return parser
 
 
+class _FreeOrder(Parser):
+    """Takes options between the positional arguments as well, which argparse does only when it is asked to."""
+
+    _is_asked = False
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # overloaded
+        if self._is_asked:
+            return super().parse_known_args(args, namespace)
+        self._is_asked = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_asked = False
+
+
 class _Verbs:
     """The sub-commands of one parser."""
 
-    def __init__(self, parser: Parser) -> None:
-        self._action = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    def __init__(self, parser: Parser, parser_class: type[Parser] = Parser) -> None:
+        self._action = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=parser_class)
 
     def add(self, name: str, call: str, summary: str, examples: str = "") -> Parser:
         parser: Parser = self._action.add_parser(
@@ -159,8 +197,8 @@ class _Verbs:
         parser.add_argument("--json", action="store_true", help="print JSON, for programs")
         return parser
 
-    def add_group(self, name: str, summary: str) -> _Verbs:
-        return _Verbs(self.add(name, f"group:{name}", summary))
+    def add_group(self, name: str, summary: str, parser_class: type[Parser] = Parser) -> _Verbs:
+        return _Verbs(self.add(name, f"group:{name}", summary), parser_class)
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -246,6 +284,7 @@ def _add_groups(verbs: _Verbs) -> None:
     check = module.add_reading("check", "module:check", "check a module image without running it", _MODULE_CHECK)
     check.add_argument("directory", metavar="DIR", help="the directory that holds its module.toml")
     _add_identity(verbs.add_group("identity", "show who the device and its modules are, and replace their keys"))
+    _add_twin(verbs.add_group("twin", "look at module twins: what is desired and reported, and set it", _FreeOrder))
     route = verbs.add_group("route", "try routes out")
     test = route.add_reading("test", "route:show", "explain why a route takes a message or not", _ROUTE_TEST)
     test.add_argument("route", metavar="ROUTE", help="a route in quotes, or the name of a configured one")
@@ -269,6 +308,30 @@ def _add_identity(identity: _Verbs) -> None:
     rotate.add_argument(
         "--which", choices=("primary", "secondary"), default="secondary", help="which key (default: secondary)"
     )
+
+
+def _add_twin(twin: _Verbs) -> None:
+    get = twin.add_reading(
+        "get", "twin:get", "show a module's twin; the saved copy if microedge is not running", _TWIN_GET
+    )
+    get.add_argument("name", metavar="NAME", help="a module instance, or '$edgeAgent' for microedge itself")
+    get.add_argument("--blame", action="store_true", help="who set each value, when, and what it was before")
+    part = get.add_mutually_exclusive_group()
+    for name in ("desired", "reported", "tags"):
+        part.add_argument(f"--{name}", dest="part", action="store_const", const=name, default="", help="this part only")
+    change = twin.add("set", "twin:change", "change desired properties, or tags", _TWIN_SET)
+    change.add_argument("name", metavar="NAME", help="a module instance")
+    change.add_argument(
+        "changes", metavar="KEY=VALUE", nargs="*", help="or one JSON object; '-' reads that from standard input"
+    )
+    change.add_argument("--unset", metavar="KEY", action="append", default=[], help="remove KEY; may be repeated")
+    change.add_argument("--tags", action="store_true", help="change the tags, which the module does not see")
+    change.add_argument("--replace", action="store_true", help="make this all that is set here, and withdraw the rest")
+    history = twin.add_reading(
+        "history", "twin:history", "show who changed what and when, and what was refused", _TWIN_HISTORY
+    )
+    history.add_argument("name", metavar="NAME", help="a module instance")
+    history.add_argument("-n", "--lines", metavar="N", type=_whole, default=0, help="the last N entries (default: all)")
 
 
 def _seconds(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
@@ -28,6 +28,19 @@ class ConnectionLostError(CommandError):
         )
 
 
+class RefusedError(CommandError):
+    """The supervisor answered that it will not do this; `reply` is all that it said."""
+
+    def __init__(self, reply: Mapping[str, Any]) -> None:
+        self.reply = reply
+        exit_code = reply.get("exit_code")
+        super().__init__(
+            printable(reply.get("error") or "the supervisor refused without a reason", 1000),
+            printable(reply.get("hint") or "microedge status", 1000),
+            exit_code if isinstance(exit_code, int) and 0 < exit_code < 256 else 1,
+        )
+
+
 class ControlClient:
     """Talks to the supervisor behind `path`. Holds no connection between requests."""
 
@@ -40,7 +53,7 @@ class ControlClient:
 
         Raises:
             NotRunningError: nobody listens at the socket.
-            CommandError: the supervisor refused, answered nonsense or not in time.
+            CommandError: the supervisor refused (RefusedError), answered nonsense or not in time.
         """
         with self._open(command, arguments, timeout_s) as connection:
             return self._result(connection.next_line())
@@ -99,12 +112,7 @@ class ControlClient:
         reply = _decode(line, self.path)
         if reply.get("ok") is True:
             return reply.get("result")
-        exit_code = reply.get("exit_code")
-        raise CommandError(
-            printable(reply.get("error") or "the supervisor refused without a reason", 1000),
-            printable(reply.get("hint") or "microedge status", 1000),
-            exit_code if isinstance(exit_code, int) and 0 < exit_code < 256 else 1,
-        )
+        raise RefusedError(reply)
 
 
 def connect(path: str, timeout_s: float) -> socket.socket:

@@ -34,6 +34,9 @@ def _state_lines(module: dict[str, Any], look: Look) -> list[str]:
     next_start_s = module.get("next_start_in_s")
     if next_start_s is not None:
         lines += labelled(look, "next start", f"in {duration(next_start_s)}")
+    problem = clean((module.get("twin") or {}).get("problem") or "", 1000)
+    if problem:
+        lines += [look.paint(line, "yellow") for line in labelled(Look(look.width), "twin problem", problem)]
     if module.get("log_throttled"):
         lines += labelled(look, "log", "prints faster than 64 KiB a second: it has to wait for its log")
     return lines
@@ -53,7 +56,16 @@ def _facts(module: dict[str, Any]) -> list[tuple[str, str]]:
     sent, waiting = module.get("sent") or 0, module.get("unacknowledged") or 0
     facts.append(("sent", f"{count(sent, 'message')}, {waiting:,} of them not yet acknowledged"))
     facts.append(("received", count(module.get("received") or 0, "message")))
-    return facts
+    return facts + _twin_facts(module.get("twin") or {})
+
+
+def _twin_facts(twin: dict[str, Any]) -> list[tuple[str, str]]:
+    if not twin:
+        return []
+    versions = (
+        f"desired version {twin.get('desired_version', '?')}, reported version {twin.get('reported_version', '?')}"
+    )
+    return [("twin", versions if twin.get("is_saved", True) else f"{versions}, the last changes not yet saved")]
 
 
 def _next_steps(name: str, module: dict[str, Any]) -> list[str]:
@@ -64,4 +76,6 @@ def _next_steps(name: str, module: dict[str, Any]) -> list[str]:
         steps.append(f"microedge start {name}")
     else:
         steps.append(f"microedge tail {name}")
+    if (module.get("twin") or {}).get("problem"):
+        steps.append(f"microedge twin history {name}")
     return [f"see also: {', '.join(steps)}"]

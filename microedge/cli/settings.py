@@ -48,23 +48,33 @@ def client_of(args: Namespace) -> ControlClient:
 def socket_path(file: str) -> str:
     """Return the path of the control socket of the configuration `file`.
 
-    Only [paths] state is read, because a supervisor goes on running while an edit has broken its configuration, and
-    because its secrets may be in variables that this shell does not have. Where not even that can be read, a socket
-    at the default place will do.
+    Where the configuration cannot be read, a socket at the default place will do.
 
     Raises:
         ConfigError: the file cannot be read or parsed, and no socket is at the default place.
     """
-    base = os.path.dirname(os.path.abspath(file))
-    default = os.path.join(base, DEFAULT_STATE, SOCKET_NAME)
     try:
-        paths = open_document(file, MAX_FILE_BYTES).table.get("paths", {})
+        return os.path.join(state_directory(file), SOCKET_NAME)
     except ConfigError:
+        default = os.path.join(os.path.dirname(os.path.abspath(file)), DEFAULT_STATE, SOCKET_NAME)
         if os.path.exists(default):
             return default
         raise
+
+
+def state_directory(file: str) -> str:
+    """Return the state directory of the configuration `file`.
+
+    Only [paths] state is read, because a supervisor goes on running while an edit has broken its configuration, and
+    because its secrets may be in variables that this shell does not have.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed.
+    """
+    paths = open_document(file, MAX_FILE_BYTES).table.get("paths", {})
     state = paths.get("state") if isinstance(paths, Mapping) else None
-    return os.path.normpath(os.path.join(base, state, SOCKET_NAME)) if isinstance(state, str) else default
+    base = os.path.dirname(os.path.abspath(file))
+    return os.path.normpath(os.path.join(base, state if isinstance(state, str) else DEFAULT_STATE))
 
 
 def run_hint(args: Namespace) -> str:

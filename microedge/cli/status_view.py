@@ -173,6 +173,7 @@ def _module_row(module: dict[str, Any], look: Look) -> table.Row:
         waiting_of(module),
     ]
     remarks = [look.paint(line, STATE_STYLES.get(state, "")) for line in _remark(module, look)]
+    remarks += [look.paint(line, "yellow") for line in _twin_remark(module, look)]
     return table.Row(cells, {0: "bold", 2: STATE_STYLES.get(state, "")}, remarks)
 
 
@@ -186,6 +187,13 @@ def _remark(module: dict[str, Any], look: Look) -> list[str]:
     if module.get("log_throttled"):
         texts.append("prints faster than 64 KiB a second: it has to wait for its log")
     return wrapped("; ".join(text for text in texts if text), look, 2)
+
+
+def _twin_remark(module: dict[str, Any], look: Look) -> list[str]:
+    problem = clean((module.get("twin") or {}).get("problem") or "", 1000)
+    name = clean(module.get("name", "?"))
+    see = f"see: microedge twin get {name}"
+    return wrapped(f"twin: {look.clip(problem, look.width)}; {see}", look, 2) if problem else []
 
 
 def _notices(document: dict[str, Any], look: Look) -> list[str]:

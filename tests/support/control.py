@@ -8,6 +8,8 @@ import os
 import socket
 import threading
 
+from support import twins
+
 STATUS = {
     "version": "0.1.0",
     "device": "greenhouse-7",
@@ -137,7 +139,7 @@ MESSAGE = {
 
 
 class FakeSupervisor:
-    """Answers at `path` from a thread; `status`, `events` and `refusals` may be changed between requests.
+    """Answers at `path` from a thread; `status`, `events`, `refusals` and `twin` may be changed between requests.
 
     `requests` keeps what was asked. A stream ends after its events unless `hold_streams` is set.
     """
@@ -149,6 +151,7 @@ class FakeSupervisor:
         self.refusals: dict[str, dict[str, object]] = {}
         self.requests: list[dict[str, object]] = []
         self.hold_streams = False
+        self.twin = twins.example()
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve)
@@ -196,6 +199,8 @@ class FakeSupervisor:
         command = request["command"]
         if command in self.refusals:
             _send(connection, {"ok": False, **self.refusals[command]})
+        elif command == "twin_set":
+            _send(connection, twins.set_in(self.twin, request))
         elif command == "tail" or request.get("follow"):
             self._stream(connection, command)
         else:
@@ -232,6 +237,12 @@ class FakeSupervisor:
         return {"module": request["module"], "state": "stopped"}
 
     _restart = _start
+
+    def _twin(self, _request: dict[str, object]) -> object:
+        return twins.answer(self.twin)
+
+    def _twin_history(self, _request: dict[str, object]) -> object:
+        return twins.history(self.twin)
 
 
 def _send(connection: socket.socket, value: object) -> None:

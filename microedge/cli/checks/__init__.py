@@ -11,6 +11,7 @@ ORDER = (
     "modules",
     "permissions",
     "disk",
+    "twins",
     "serial_ports",
     "clock",
     "upstream",

@@ -18,6 +18,8 @@ READING = (
     ["version"],
     ["queue", "status"],
     ["identity", "show"],
+    ["twin", "get", "a"],
+    ["twin", "history", "a"],
     ["module", "check", "d"],
     ["serial", "list"],
     ["route", "test", "FROM /* INTO $upstream", "--message", "-"],
@@ -30,6 +32,7 @@ ACTING = (
     ["send", "a", "i", "1"],
     ["run", "--live"],
     ["module", "new", "a"],
+    ["twin", "set", "a", "b=1"],
     ["identity", "rotate", "a"],
     ["identity", "rotate", "--device", "--which", "primary"],
 )
@@ -95,3 +98,20 @@ def test_parsing_a_command_line_loads_nothing_heavy():
     heavy = {"asyncio", "ssl", "sqlite3", "psutil", "paho", "dataclasses", "logging", "socket", "pathlib", "json"}
     assert not heavy & set(loaded)
     assert not {name for name in loaded if name.startswith(("microedge.config", "microedge.supervisor"))}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a --tags b=1 c=2", "a b=1 --tags c=2", "a b=1 c=2 --tags", "--tags a b=1 c=2"],
+)
+def test_options_of_twin_set_may_stand_anywhere(line):
+    args = build().parse_args(["twin", "set", *line.split(), "--unset", "d"])
+
+    assert (args.name, args.changes, args.tags, args.unset) == ("a", ["b=1", "c=2"], True, ["d"])
+
+
+def test_one_part_of_a_twin_is_shown_or_all_of_it(capsys):
+    assert build().parse_args(["twin", "get", "a"]).part == ""
+    assert build().parse_args(["twin", "get", "a", "--tags"]).part == "tags"
+    assert main(["twin", "get", "a", "--tags", "--desired"]) == 2
+    assert "not allowed with" in capsys.readouterr().err

@@ -41,3 +41,13 @@ def test_the_state_is_painted():
 
 def test_no_module_says_where_to_look():
     assert render_module({"modules": []}, Look()) == "no such module; see: microedge list"
+
+
+def test_a_twin_shows_its_versions_and_its_problem():
+    twin = {"desired_version": 4, "reported_version": 2, "is_saved": False, "problem": "cannot be saved: disk full"}
+
+    lines = render_module({"modules": [{**STATUS["modules"][0], "twin": twin}]}, Look(100)).splitlines()
+
+    assert lines[2] == "twin problem   cannot be saved: disk full"
+    assert lines[-3] == "twin           desired version 4, reported version 2, the last changes not yet saved"
+    assert lines[-1] == "see also: microedge logs north -f, microedge tail north, microedge twin history north"

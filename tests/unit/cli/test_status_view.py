@@ -127,3 +127,23 @@ def test_all_is_well_unless_a_module_is_in_trouble(state, well):
 
 def test_a_queue_that_cannot_write_is_not_well():
     assert not is_well({"modules": [], "queue": {"state": "degraded"}})
+
+
+@pytest.mark.parametrize("state", ["running", "backoff"])
+def test_a_problem_of_a_twin_is_hinted_at_below_its_module(state):
+    twin = {"desired_version": 4, "reported_version": 2, "is_saved": True, "problem": "cannot be saved: disk full"}
+    module = {**STATUS["modules"][0], "state": state, "twin": twin}
+
+    text = render_status(changed(modules=[module]), Look(80, colour=True))
+
+    assert "\x1b[33m  twin: cannot be saved: disk full; see: microedge twin get north\x1b[0m\n" in text
+    assert "twin:" not in render_status(changed(modules=[{**module, "twin": {**twin, "problem": ""}}]), Look(80))
+
+
+def test_a_long_problem_of_a_twin_is_cut():
+    module = {**STATUS["modules"][0], "twin": {"problem": "\x1b[2J" + "long " * 100}}
+
+    lines = render_status(changed(modules=[module]), Look(80)).splitlines()
+
+    assert [line for line in lines if "\x1b" in line] == []
+    assert sum("long" in line for line in lines) == 2
