@@ -44,6 +44,13 @@ class UpstreamEvents(Protocol):
         wants it. A connector that has no way down never calls this.
         """
 
+    def upstream_desired(self, module: str, document: bytes) -> None:
+        """What somebody above wants a module to be like: at each connection, and at each change.
+
+        `document` has not been checked in any way, nor whether there is such a module; b"" means that it has been
+        withdrawn. Nothing is said at a connection about documents that were withdrawn before it.
+        """
+
 
 class Connector(Protocol):
     """One upstream. Built without I/O; a test can build it without a network."""
@@ -54,8 +61,22 @@ class Connector(Protocol):
     def publish(self, batch: Sequence[tuple[Ticket, Message]]) -> None:
         """Send these. Only between connected and lost, and never more than the window in total."""
 
+    def set_reported(self, module: str, document: bytes) -> None:
+        """Make this the document above that says what a module reports; b"" removes it. At any time, also while down.
+
+        Only the latest of each module is kept, in RAM, and sent until it is acknowledged: within a second, but at
+        most every 5 s. A connector that has no place for it above ignores it.
+        """
+
     def status(self) -> dict[str, object]:
-        """Return what `microedge status` shows: at least type, url, state, reason, since_s, reconnects."""
+        """Return what `microedge status` shows.
+
+        At least type, url, state, reason, since_s, reconnects, in_flight, delivered, refused, reports_pending and
+        problems: sentences about what does not come through although the upstream is connected.
+        """
 
     def close(self, done: Callable[[], None], timeout_s: float) -> None:
-        """Finish what is under way, say goodbye and call `done` within `timeout_s`; publish nothing new."""
+        """Finish what is under way, say goodbye and call `done` within `timeout_s`.
+
+        What modules reported last still goes out; no new message does.
+        """

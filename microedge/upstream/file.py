@@ -70,6 +70,9 @@ class FileConnector:
         self._waiting_bytes += sum(message.size_bytes for _, message in batch)
         self._schedule()
 
+    def set_reported(self, module: str, document: bytes) -> None:
+        """Ignore it: a file holds messages, and the twin is a file on this device already."""
+
     def status(self) -> dict[str, object]:
         return self._state.document(len(self._waiting) + len(self._writing))
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 
-from microedge.upstream.packets import PacketSplitter
+from microedge.upstream.packets import PacketSplitter, SkippedPublish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
 _CHUNK_BYTES = 16_384  # four thousand PUBACKs; also what a TLS record holds at most
-_MAX_CHUNKS = 1_024  # per turn of the loop, however fast the other side sends
+_MAX_CHUNKS = 1_024  # per turn of the loop, however fast the other side sends,
+_TURN_BYTES = 1_048_576  # or however much it has to say
 _SEND_BYTES = 262_144  # what one send is offered; the kernel takes what fits
 
 
@@ -78,14 +79,15 @@ class Link:
             ValueError: the other side does not speak MQTT.
         """
         chunks: list[bytes] = []
-        is_open = True
-        while is_open and len(chunks) < _MAX_CHUNKS:
+        is_open, room_bytes = True, _TURN_BYTES
+        while is_open and room_bytes > 0 and len(chunks) < _MAX_CHUNKS:
             try:
                 chunk = self._socket.recv(_CHUNK_BYTES)
             except self._later:
                 break
             is_open = bool(chunk)
             chunks.append(chunk)
+            room_bytes -= len(chunk)
             if len(chunk) < _CHUNK_BYTES and not self._is_tls:
                 break  # all there was; TLS gives one record at a time, often one PUBACK, and hides what it holds
         if not is_open and len(chunks) == 1:
@@ -96,6 +98,11 @@ class Link:
         acks, others = self._splitter.feed(data)
         self._inbox += others
         return acks
+
+    def take_skipped(self) -> list[SkippedPublish]:
+        """Return what has arrived since the last call and was too long to keep."""
+        skipped, self._splitter.skipped = self._splitter.skipped, []
+        return skipped
 
     def flush(self) -> bool:
         """Send as much as the socket takes; return True when nothing is left.

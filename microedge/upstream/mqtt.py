@@ -1,8 +1,9 @@
 """The upstream that is an MQTT broker: connects for ever, sends what it is given, reports what became of it.
 
-Three parts: `dial` makes the connection on a thread, `session` is one connection, and this class is what outlives
-them: when to try again, which messages are under way, which one the broker chokes on (`poison`). The broker keeps
-no session for us: whatever was not acknowledged goes back to the queue, and the queue sends it again.
+`dial` makes the connection on a thread, `session` is one connection, and this class is what outlives them: when to
+try again, which messages are under way, which one the broker chokes on (`poison`). The broker keeps no session for
+us: whatever was not acknowledged goes back to the queue, and the queue sends it again. Beside the messages there are
+`publisher`, for what modules report, and `downlink`, where calls and desired documents come in.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import logging
 import random
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from microedge.upstream import reasons
 from microedge.upstream.backoff import Backoff
 from microedge.upstream.dial import Dialer
+from microedge.upstream.downlink import Downlink
 from microedge.upstream.packets import FIRST_ID, LAST_ID, Oversize, PublishEncoder
 from microedge.upstream.poison import STRIKES, PoisonWatch
+from microedge.upstream.publisher import ReportedPublisher
+from microedge.upstream.reported import Pace
 from microedge.upstream.state import CLOSED, CONNECTED, ConnectorState
 
 TYPE_CHECKING = False
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
     from microedge.reactor import Reactor, Timer
     from microedge.upstream.connector import UpstreamEvents
     from microedge.upstream.dial import Resolve
-    from microedge.upstream.requests import UpstreamRequest
     from microedge.upstream.session import Session
     from microedge.upstream.settings import UpstreamSettings
 
@@ -36,9 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ANSWER_OVERHEAD_BYTES = 1_024  # topic and correlation data of an answer, beside its document
-_TOO_LARGE = b'{"status":500,"payload":{"message":"the broker takes no packet as large as this answer"}}'
-_SUBSCRIBE_STRIKES = 3  # closings before the broker has answered SUBSCRIBE: some close instead of refusing
+_MAX_WINDOW = 256  # unacknowledged messages; more gain nothing and lengthen the tail that a loss sends again
 _MAX_TICK_S = 15.0  # four wake-ups a minute on an idle connection
 _MIN_TICK_S = 0.1
 _GRACE = 1.1  # the thread keeps the time limit itself and says more about it, unless the look-up of a name holds it
@@ -53,6 +54,7 @@ class Timings:
     first_retry_s: float = 1.0
     max_retry_s: float = 60.0
     stable_s: float = 60.0  # a connection that lasted so long was a good one, even if nothing was sent
+    reports: Pace = field(default_factory=Pace)
 
 
 class MqttConnector:
@@ -75,21 +77,23 @@ class MqttConnector:
         self._dialer = Dialer(settings, reactor, timings.connect_s, resolve)
         self._encoder = PublishEncoder(settings, _clock_ms)
         self._poison = PoisonWatch()
+        self._downlink = Downlink()
+        self._reports = ReportedPublisher(settings.device, reactor, timings.reports, self._send)
         self._attempt = 0
         self._session: Session | None = None
         self._timer: Timer | None = None  # one at a time: connecting, waiting, ticking or closing
-        self._window = self._max_packet_bytes = 0
+        self._window = self._receive_maximum = self._max_packet_bytes = 0
         self._under_way: dict[int, Item] = {}  # by packet id, in the order of sending
         self._held: list[Item] = []  # taken, not sent yet: while one message at a time is tried
         self._packet_id = LAST_ID
         self._delivered_here = 0  # on this connection
         self._progress_at = 0.0
         self._done: Callable[[], None] | None = None
-        self._subscribe_strikes = 0
 
     def open(self, events: UpstreamEvents) -> None:
         """See Connector.open."""
         self._events = events
+        self._downlink.use(events)
         self._dial()
 
     def publish(self, batch: Sequence[Item]) -> None:
@@ -98,16 +102,25 @@ class MqttConnector:
             self._held.extend(batch)
             self._send()
 
+    def set_reported(self, module: str, document: bytes) -> None:
+        """See Connector.set_reported."""
+        self._reports.put(module, document)
+
     def status(self) -> dict[str, object]:
-        return self._state.document(len(self._under_way) + len(self._held))
+        problems = [*self._downlink.problems, *self._reports.problems]
+        in_flight = len(self._under_way) + len(self._held)
+        return self._state.document(in_flight, reports_pending=self._reports.pending, problems=problems)
 
     def close(self, done: Callable[[], None], timeout_s: float) -> None:
-        """Wait for what is under way, publish offline and disconnect; see Connector.close."""
+        """Publish what modules reported last, wait for all that is under way, publish offline and disconnect.
+
+        Reports have half the time: without them the broker should still hear of the rest. See Connector.close.
+        """
         self._done = done
         if self._session and self._state.name == CONNECTED:
             self._held = []  # they stay with the queue
             self._set_timer(timeout_s, self._closed)
-            self._session.say_goodbye(self._offline_is_known)
+            self._reports.drain(self._say_goodbye, timeout_s / 2)
         else:
             self._reactor.call_soon(self._closed)
 
@@ -135,56 +148,41 @@ class MqttConnector:
             return
         from microedge.upstream.session import Session  # already loaded by the thread that made the connection
 
-        self._session = Session(connection, self._settings, self._reactor, self)
+        self._session = Session(connection, self._settings, self._reactor, self, self._downlink)
         self._set_timer(self._timings.connect_s, self._broker_is_silent)
-        self._session.start(wants_requests=self._subscribe_strikes < _SUBSCRIBE_STRIKES)
+        self._session.start(wants_downlink=self._downlink.is_wanted)
 
     def _broker_is_silent(self) -> None:
         where, timeout_s = f"{self._settings.host}:{self._settings.port}", self._timings.connect_s
         hint = "" if self._settings.tls else " (mqtts:// if it is a TLS port)"
         self._give_up(f"timeout: {where} takes the connection but does not answer CONNECT in {timeout_s:g} s{hint}")
 
-    def session_open(self, window: int, max_packet_bytes: int) -> None:
+    def session_open(self, receive_maximum: int, max_packet_bytes: int) -> None:
         """The broker accepted the connection."""
-        self._window, self._max_packet_bytes = window, max_packet_bytes
+        self._window = min(receive_maximum, _MAX_WINDOW)
+        self._receive_maximum, self._max_packet_bytes = receive_maximum, max_packet_bytes
         self._delivered_here = 0
         self._set_timer(self._tick_s, self._tick)
         self._state.connected()
-        self._events.upstream_connected(window)
+        if self._session:
+            self._downlink.opened(self._session, max_packet_bytes)
+        self._events.upstream_connected(self._window)
 
-    # Methods from above.
-
-    def session_subscribed(self, refusal: str) -> None:
-        """The broker says whether requests reach this device."""
-        if refusal and self._subscribe_strikes < _SUBSCRIBE_STRIKES:
-            self._subscribe_strikes = _SUBSCRIBE_STRIKES
-            log.warning("the broker lets nobody call methods from above: %s; all else goes on", refusal)
-        elif not refusal:
-            self._subscribe_strikes = 0
-
-    def session_requested(self, request: UpstreamRequest) -> None:
-        """Pass a request on; the answer goes through whatever connection there is then."""
-
-        def reply(document: bytes) -> None:
-            self._answer(request, document)
-
-        self._events.upstream_called(request.module, request.method, request.payload, reply, request.timeouts)
-
-    def _answer(self, request: UpstreamRequest, document: bytes) -> None:
-        if not request.response_topic:
-            log.debug("method %s of %s: nobody wants the answer", request.method, request.module)
-        elif self._session is None or self._state.name != CONNECTED:
-            log.debug("method %s of %s: not connected, the answer is dropped", request.method, request.module)
-        else:
-            size_bytes = len(document) + len(request.response_topic.encode()) + _ANSWER_OVERHEAD_BYTES
-            is_small = size_bytes <= self._max_packet_bytes
-            self._session.answer(request, document if is_small else _TOO_LARGE)
+    def session_ready(self) -> None:
+        """What modules reported may go, too."""
+        if self._session:
+            self._reports.opened(self._session, self._max_packet_bytes)
 
     # Sending.
 
     def _send(self) -> None:
-        room = self._poison.limit(self._window) - len(self._under_way)
-        if room <= 0 or not self._held or self._session is None:
+        """Send what modules reported, if that is due, then messages: a backlog of them must not hold it up."""
+        if self._session is None:
+            return
+        is_alone, is_careful = not self._under_way, self._poison.is_limited
+        self._reports.pump(self._receive_room(self._session), is_alone=is_alone, is_careful=is_careful)
+        room = min(self._poison.limit(self._window) - len(self._under_way), self._receive_room(self._session))
+        if room <= 0 or not self._held or self._reports.holds_messages:
             return
         items, self._held = self._held[:room], self._held[room:]
         if not self._under_way:
@@ -199,6 +197,14 @@ class MqttConnector:
             self._session.send(packets)
         elif self._held:
             self._send()
+
+    def _receive_room(self, session: Session) -> int:
+        return self._receive_maximum - len(self._under_way) - session.unacknowledged
+
+    def session_published(self, packet_id: int, code: int) -> None:
+        """The broker took something else than a message: there is room again."""
+        self._reports.acked(packet_id, code)
+        self._send()
 
     def _encode(self, item: Item) -> bytes:
         """Return the packet under a new packet id, or nothing when the message is too large: that is reported soon."""
@@ -267,17 +273,18 @@ class MqttConnector:
 
     def session_over(self, reason: str, may_be_the_message: bool) -> None:
         """The connection is gone, whoever closed it."""
-        if self._session is not None and self._session.is_subscribing:
-            self._subscribe_closed()
+        if self._downlink.over(self._session):
             may_be_the_message = False
         self._session = None
         was_connected = self._state.name == CONNECTED
+        age_s = self._state.age_s
+        is_blamed = may_be_the_message and age_s < (self._settings.keepalive_s or self._timings.stable_s)
         if was_connected:
-            age_s = self._state.age_s
-            if may_be_the_message and age_s < (self._settings.keepalive_s or self._timings.stable_s):
+            if is_blamed:
                 self._suspect()
             if self._delivered_here or age_s >= self._timings.stable_s:
                 self._backoff.reset()
+        self._reports.over(is_blamed=is_blamed)
         self._under_way, self._held = {}, []
         if self._done:
             self._closed(reason if was_connected else "")
@@ -286,15 +293,12 @@ class MqttConnector:
         if was_connected:
             self._events.upstream_lost(reason)
 
-    def _subscribe_closed(self) -> None:
-        """The connection ended before SUBSCRIBE was answered: that may be why, and then there would never be one."""
-        self._subscribe_strikes += 1
-        if self._subscribe_strikes == _SUBSCRIBE_STRIKES:
-            log.warning("the broker closes connections that subscribe: nobody can call methods from above")
-
     def _suspect(self) -> None:
         by_id = {item[1].message_id: item for item in self._under_way.values()}
-        culprit = self._poison.lost(list(by_id), self._delivered_here)
+        under_way = list(by_id)
+        if by_id and self._reports.is_under_way:
+            under_way.append("")  # it may as well be to blame, so no message was alone
+        culprit = self._poison.lost(under_way, self._delivered_here)
         if culprit:
             self._backoff.reset()  # what stood in the way is gone: the next attempt is no blind one
             text = f"the broker closed {STRIKES} connections in a row when it got this message"
@@ -332,6 +336,10 @@ class MqttConnector:
             count, limit_s = len(self._under_way), self._ack_limit_s
             self._give_up(f"the broker has acknowledged none of {count} messages for {limit_s:g} s")
             return
+        if self._reports.is_overdue(self._ack_limit_s):
+            self._reports.over(is_blamed=True)
+            self._give_up(f"the broker has not acknowledged what a module reports for {self._ack_limit_s:g} s")
+            return
         self._set_timer(self._tick_s, self._tick)
         self._session.tick()
 
@@ -341,6 +349,10 @@ class MqttConnector:
         self._timer = self._reactor.call_later(delay_s, callback)
 
     # Closing.
+
+    def _say_goodbye(self) -> None:
+        if self._session and self._state.name == CONNECTED:
+            self._session.say_goodbye(self._offline_is_known)
 
     def _offline_is_known(self) -> None:
         # It was published behind the messages, and QoS 1 is acknowledged in order by nearly every broker; where it is
@@ -363,6 +375,8 @@ class MqttConnector:
         session, self._session = self._session, None
         if session:
             session.close()
+        self._downlink.over(None)
+        self._reports.over(is_blamed=False)
         if lost_reason:
             self._events.upstream_lost(lost_reason)
         done, self._done = self._done, None

@@ -16,6 +16,7 @@ application properties as user properties under their own names, and these user 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from microedge.upstream.document import encode_envelope, iso8601
 
@@ -31,7 +32,8 @@ FIRST_ID, LAST_ID = 0x8000, 0xFFFF
 MAX_INBOUND_BYTES = 1024 * 1024  # a packet from above; four times the largest message
 
 _PUBLISH_QOS1 = b"\x32"
-_PUBACK = 0x40
+_PUBLISH_KIND = 3
+_PUBACK, _PINGRESP = 0x40, b"\xd0\x00"
 _EXPIRY, _CONTENT_TYPE, _USER_PROPERTY = b"\x02", b"\x03", b"\x26"
 _MAX_TEXT_BYTES = 65_535
 _MAX_CACHED = 512  # (module, envelope) pairs; a producer that invents properties per message must not fill the RAM
@@ -103,18 +105,41 @@ class PublishEncoder:
         return max(1, ttl_s - age_s)
 
 
+@dataclass(frozen=True)
+class SkippedPublish:
+    """A PUBLISH from above that was longer than MAX_INBOUND_BYTES and was thrown away as it came."""
+
+    topic: bytes
+    packet_id: int  # to be acknowledged all the same; 0: QoS 0, nothing to acknowledge
+    size_bytes: int
+
+
 class PacketSplitter:
-    """Cuts a byte stream into packets: our acknowledgements, and the rest for paho."""
+    """Cuts a byte stream into packets: our acknowledgements, and the rest for paho.
+
+    A PUBLISH longer than MAX_INBOUND_BYTES is thrown away as it arrives, and noted in `skipped`. Closing would not
+    help: MQTT 3.1.1 has no way to tell the broker a limit, and a retained document would be sent again at once.
+    """
 
     def __init__(self) -> None:
+        self.skipped: list[SkippedPublish] = []
         self._buffer = b""
+        self._to_skip = 0  # bytes of a packet that is being thrown away
 
     def feed(self, chunk: bytes) -> tuple[list[tuple[int, int]], bytes]:
         """Take bytes; return the (packet id, reason code) of our PUBACKs and all other packets as they came.
 
         Raises:
-            ValueError: no MQTT packet, or one longer than MAX_INBOUND_BYTES.
+            ValueError: no MQTT packet, or one longer than MAX_INBOUND_BYTES that is no PUBLISH.
         """
+        if self._to_skip:
+            skipped = min(self._to_skip, len(chunk))
+            self._to_skip -= skipped
+            if self._to_skip:
+                # paho sees nothing of this packet, which may take longer than the keep-alive interval, and the answer
+                # to its ping waits behind it: what arrives is as good a sign of life.
+                return [], _PINGRESP
+            chunk = chunk[skipped:]
         buffer = self._buffer + chunk if self._buffer else chunk
         acks: list[tuple[int, int]] = []
         others: list[bytes] = []
@@ -127,6 +152,10 @@ class PacketSplitter:
                 if start == 0:
                     break
             end = start + length
+            if length > MAX_INBOUND_BYTES and self._skip(buffer[at:], start - at, length):
+                self._to_skip = max(0, end - size)
+                at = min(end, size)
+                continue
             if end > size:
                 break
             packet_id = (buffer[start] << 8 | buffer[start + 1]) if buffer[at] == _PUBACK and length >= 2 else 0
@@ -137,6 +166,23 @@ class PacketSplitter:
             at = end
         self._buffer = buffer[at:]
         return acks, b"".join(others)
+
+    def _skip(self, packet: bytes, start: int, length: int) -> bool:
+        """Note a PUBLISH that is too long, once its topic and packet id have come; return whether they have."""
+        if packet[0] >> 4 != _PUBLISH_KIND:
+            raise ValueError(f"a packet of {length} bytes, expected at most {MAX_INBOUND_BYTES}")
+        topic_end = start + 2 + int.from_bytes(packet[start : start + 2], "big")
+        if len(packet) < topic_end + 2:
+            return False
+        has_id = bool(packet[0] & 0b0110)
+        packet_id = int.from_bytes(packet[topic_end : topic_end + 2], "big") if has_id else 0
+        self.skipped.append(SkippedPublish(packet[start + 2 : topic_end], packet_id, length))
+        return True
+
+
+def puback(packet_id: int) -> bytes:
+    """Return the packet that acknowledges a PUBLISH of QoS 1."""
+    return b"\x40\x02" + _U16.pack(packet_id)
 
 
 def varint(value: int) -> bytes:
@@ -160,8 +206,6 @@ def _long_length(buffer: bytes, at: int) -> tuple[int, int]:
         length |= (buffer[index] & 127) << shift
         shift += 7
         if buffer[index] < 128:
-            if length > MAX_INBOUND_BYTES:
-                raise ValueError(f"a packet of {length} bytes, expected at most {MAX_INBOUND_BYTES}")
             return length, index + 1
     raise ValueError("a packet length of more than four bytes")
 

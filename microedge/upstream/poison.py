@@ -26,6 +26,11 @@ class PoisonWatch:
         self._strikes = 0
         self._limit = 0  # 0: no limit
 
+    @property
+    def is_limited(self) -> bool:
+        """True while messages go one by one, or nearly: whatever else is under way at the same time confuses."""
+        return bool(self._limit)
+
     def limit(self, window: int) -> int:
         """Return how many messages may be under way at once when the connection allows `window`."""
         return min(self._limit, window) if self._limit else window

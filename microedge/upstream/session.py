@@ -23,8 +23,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from microedge.upstream import reasons
 from microedge.upstream.link import Link
-from microedge.upstream.packets import FIRST_ID, MAX_INBOUND_BYTES
+from microedge.upstream.packets import FIRST_ID, MAX_INBOUND_BYTES, SkippedPublish, puback
 from microedge.upstream.requests import UpstreamRequest, request_filter, request_of
+from microedge.upstream.twins import desired_filter, desired_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,23 +40,35 @@ if TYPE_CHECKING:
     from microedge.upstream.settings import UpstreamSettings
 
     class SessionEvents(Protocol):
-        def session_open(self, window: int, max_packet_bytes: int) -> None:
-            """The broker accepted the connection."""
+        def session_open(self, receive_maximum: int, max_packet_bytes: int) -> None:
+            """The broker accepted the connection, and takes as many unacknowledged publications at a time."""
 
         def session_acked(self, acks: Sequence[tuple[int, int]]) -> None:
             """(packet id, reason code) of messages."""
 
-        def session_subscribed(self, refusal: str) -> None:
-            """The broker granted the subscription to requests, or refused it: then `refusal` says why."""
+        def session_published(self, packet_id: int, code: int) -> None:
+            """What became of anything published here that is no message."""
 
-        def session_requested(self, request: UpstreamRequest) -> None:
-            """Somebody above calls a method."""
+        def session_ready(self) -> None:
+            """The broker has answered SUBSCRIBE, or there is none: whatever closes the connection now is not that."""
 
         def session_over(self, reason: str, may_be_the_message: bool) -> None:
             """The connection is gone; said once, and not after `close`."""
 
+    class DownlinkEvents(Protocol):
+        def session_subscribed(self, answers: Sequence[str]) -> None:
+            """For methods and desired documents: "" where the broker granted the subscription, else why not."""
 
-MAX_WINDOW = 256  # unacknowledged messages; more gain nothing and lengthen the tail that a loss sends again
+        def session_requested(self, request: UpstreamRequest) -> None:
+            """Somebody above calls a method."""
+
+        def session_desired(self, module: str, topic: str, document: bytes) -> None:
+            """Somebody above has set, or withdrawn (b""), the desired document of a module, now or before."""
+
+        def session_skipped(self, packet: SkippedPublish) -> None:
+            """Something that is too long came and was thrown away."""
+
+
 _RECEIVE_MAXIMUM, _PACKET_MAXIMUM = 65_535, 268_435_455  # what MQTT 5 says where the broker says nothing
 
 
@@ -63,11 +76,17 @@ class Session:
     """Everything happens on the loop's thread."""
 
     def __init__(
-        self, connection: socket.socket, settings: UpstreamSettings, reactor: Reactor, events: SessionEvents
+        self,
+        connection: socket.socket,
+        settings: UpstreamSettings,
+        reactor: Reactor,
+        events: SessionEvents,
+        downlink: DownlinkEvents,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._events = events
+        self._downlink = downlink
         self._link = Link(connection)
         self._fd = connection.fileno()  # kept, because paho closes the socket before it says so
         self._client = _client(self._link, settings)
@@ -76,7 +95,8 @@ class Session:
         self._is_writing = False
         self._on_farewell: Callable[[], None] | None = None
         self._farewell_id = 0
-        self._wants_requests = False
+        self._wants_downlink = False
+        self._unacknowledged: set[int] = set()  # publications that are no messages
         self.is_subscribing = False  # the broker has not answered yet
 
     @property
@@ -84,12 +104,17 @@ class Session:
         """What the broker asked for, or else what the settings say; 0 for none."""
         return self._client.keepalive
 
-    def start(self, *, wants_requests: bool = False) -> None:
+    @property
+    def unacknowledged(self) -> int:
+        """How many publications are under way beside the messages; the broker counts them in the same window."""
+        return len(self._unacknowledged)
+
+    def start(self, *, wants_downlink: bool = False) -> None:
         """Send CONNECT; session_open or session_over follows, unless the broker keeps silent.
 
-        `wants_requests`: once accepted, subscribe to the device's methods.
+        `wants_downlink`: once accepted, subscribe to the device's methods and desired documents.
         """
-        self._wants_requests = wants_requests
+        self._wants_downlink = wants_downlink
         self._reactor.add_reader(self._fd, self._on_readable)
         client = self._client
         client.on_connect = self._on_connect
@@ -113,8 +138,14 @@ class Session:
         if self._settings.protocol == 5 and request.correlation is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
             properties.CorrelationData = request.correlation
-        self._client.publish(request.response_topic, document, qos=1, properties=properties)
+        self._publish(request.response_topic, document, properties=properties)
         self._pump()
+
+    def publish_retained(self, topic: str, document: bytes) -> int:
+        """Publish with QoS 1, to be kept by the broker; return the packet id for session_published."""
+        packet_id = self._publish(topic, document, retain=True)
+        self._pump()
+        return packet_id
 
     def tick(self) -> None:
         """Let paho look at its keep-alive; call it several times per keep-alive interval."""
@@ -174,6 +205,8 @@ class Session:
             return
         if acks:
             self._events.session_acked(acks)
+        for packet in self._link.take_skipped():
+            self._skip(packet)
         while self._link.has_packets and self._client.socket() is not None and not self._is_over:
             self._client.loop_read()
         if acks is None:
@@ -189,11 +222,13 @@ class Session:
         self._is_accepted = True
         self._client.obey_keepalive(properties)
         self._publish_status("online")
-        if self._wants_requests:
+        if self._wants_downlink:
             self._subscribe()
         self._pump()  # before any message, so that a closing tells whether SUBSCRIBE or a message is to blame
-        window = min(getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM), MAX_WINDOW)
-        self._events.session_open(window, getattr(properties, "MaximumPacketSize", _PACKET_MAXIMUM))
+        receive_maximum = getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM)
+        self._events.session_open(receive_maximum, getattr(properties, "MaximumPacketSize", _PACKET_MAXIMUM))
+        if not self.is_subscribing:
+            self._events.session_ready()
 
     def _on_disconnect(
         self, _client: Client, _userdata: object, flags: DisconnectFlags, code: ReasonCode | None, _properties: object
@@ -206,34 +241,62 @@ class Session:
         else:
             self._over(self._odd(reasons.code_name(number)), False)
 
-    def _on_publish(self, _client: Client, _userdata: object, packet_id: int, *_answer: object) -> None:
+    def _on_publish(
+        self, _client: Client, _userdata: object, packet_id: int, code: ReasonCode, _properties: object
+    ) -> None:
+        self._unacknowledged.discard(packet_id)
+        if not self._is_over:
+            self._events.session_published(packet_id, code.value)
         if packet_id == self._farewell_id and self._on_farewell:
             farewell, self._on_farewell = self._on_farewell, None
             self._reactor.call_soon(farewell)
 
     def _subscribe(self) -> None:
         self.is_subscribing = True
-        topic = request_filter(self._settings.device)
+        methods, desired = request_filter(self._settings.device), desired_filter(self._settings.device)
         if self._settings.protocol == 5:
-            # A live request that is retained shows that it is, and those of long ago stay where they are.
-            options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
-            self._client.subscribe(topic, options=options)
+            # A live request that is retained shows that it is, and those of long ago stay where they are; desired
+            # documents of long ago are what we come for.
+            self._client.subscribe(
+                [
+                    (methods, SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)),
+                    (desired, SubscribeOptions(qos=1, retainHandling=0)),
+                ]
+            )
         else:
-            self._client.subscribe(topic, qos=1)
+            self._client.subscribe([(methods, 1), (desired, 1)])
 
     def _on_subscribe(self, _client: Client, _userdata: object, _packet_id: int, codes: list[Any], *_: object) -> None:
         self.is_subscribing = False
-        refused = [str(code) for code in codes if code.value >= 0x80]
-        self._events.session_subscribed(refused[0] if refused else "")
+        self._downlink.session_subscribed([str(code) if code.value >= 0x80 else "" for code in codes])
+        if not self._is_over:
+            self._events.session_ready()
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        request = request_of(self._settings.device, message)
-        if request is not None and not self._is_over:
-            self._events.session_requested(request)
+        if self._is_over:
+            return
+        module = desired_module(self._settings.device, message)
+        request = None if module else request_of(self._settings.device, message)
+        if module:
+            self._downlink.session_desired(module, message.topic, bytes(message.payload))
+        elif request is not None:
+            self._downlink.session_requested(request)
+
+    def _skip(self, packet: SkippedPublish) -> None:
+        if packet.packet_id:  # else the broker would count it as under way as long as the connection lasts
+            self._link.send(puback(packet.packet_id))
+        self._downlink.session_skipped(packet)
 
     def _publish_status(self, status: str) -> int:
         payload = status_payload(status, self._settings)
-        return self._client.publish(self._settings.status_topic, payload, qos=1, retain=True).mid
+        return self._publish(self._settings.status_topic, payload, retain=True)
+
+    def _publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, properties: Properties | None = None
+    ) -> int:
+        packet_id = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties).mid
+        self._unacknowledged.add(packet_id)
+        return packet_id
 
     def _ended(self) -> None:
         if self._is_accepted:

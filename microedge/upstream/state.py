@@ -11,6 +11,8 @@ _REPEAT_S = 30.0  # the same failure is logged at most this often: the SD card i
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from microedge.upstream.settings import UpstreamSettings
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class ConnectorState:
     def closed(self) -> None:
         self._enter(CLOSED)
 
-    def document(self, in_flight: int) -> dict[str, object]:
+    def document(self, in_flight: int, *, reports_pending: int = 0, problems: Sequence[str] = ()) -> dict[str, object]:
         """Return what `microedge status` shows."""
         next_try_in_s = None if self._next_try is None else max(0.0, self._next_try - time.monotonic())
         return {
@@ -74,6 +76,8 @@ class ConnectorState:
             "delivered": self.delivered,
             "refused": self.refused,
             "next_try_in_s": next_try_in_s,
+            "reports_pending": reports_pending,
+            "problems": list(problems),
         }
 
     def _enter(self, name: str) -> None:

@@ -16,9 +16,10 @@ from microedge.upstream.connector import Connector
 from microedge.upstream.factory import create
 from microedge.upstream.file import FileConnector
 from microedge.upstream.mqtt import MqttConnector, Timings
+from microedge.upstream.reported import Pace
 from microedge.upstream.settings import UpstreamSettings
 
-QUICK = Timings(first_retry_s=0.02, max_retry_s=0.2)
+QUICK = Timings(first_retry_s=0.02, max_retry_s=0.2, reports=Pace(gather_s=0.02, interval_s=0.02))
 
 
 class FileWorld:
@@ -104,6 +105,7 @@ def test_it_is_built_without_io_and_says_so_in_its_status(tmp_path):
 
         assert status["type"] == kind
         assert {"url", "state", "reason", "since_s", "reconnects", "in_flight", "delivered", "refused"} <= set(status)
+        assert (status["reports_pending"], status["problems"]) == (0, [])
         assert "secret" not in repr(status) + repr(settings)
     assert not os.listdir(tmp_path)
     assert create(UpstreamSettings(), None) is None  # type: ignore[arg-type]
@@ -146,6 +148,28 @@ def test_after_a_loss_it_connects_by_itself_and_goes_on(world, reactor):
     assert status["reason"]
     assert owner.delivered == ["s1-1", "s1-2"]
     assert world.connector.status()["reconnects"] == 1
+
+
+def test_what_modules_report_is_taken_at_any_time_and_does_not_touch_messages(world, reactor):
+    world.connector.set_reported("probe", b"{}")
+    messages = [make_message(number) for number in range(1, 601)]
+    owner = opened(world, reactor, *messages)
+    world.connector.set_reported("probe", b'{"n":2}')
+    reactor.run_until(lambda: owner.is_idle)
+
+    world.go_away()
+    owner.add(make_message(601))
+    reactor.run_until(lambda: bool(owner.losses))
+    world.connector.set_reported("probe", b'{"n":3}')
+    world.connector.set_reported("gone", b"")
+    world.come_back()
+    reactor.run_until(lambda: owner.is_idle and world.connector.status()["reports_pending"] == 0)
+    world.connector.close(owner.close_done, 5.0)
+    reactor.run_until(lambda: owner.is_closed)
+    world.connector.set_reported("probe", b'{"n":4}')
+
+    assert owner.delivered == [f"s1-{number}" for number in range(1, 602)]
+    assert world.connector.status()["problems"] == []
 
 
 def test_close_finishes_what_is_under_way_and_is_silent_afterwards(world, reactor):

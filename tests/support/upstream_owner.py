@@ -103,6 +103,16 @@ class Owner:
         self.events.append(("called", module, method, payload))
         reply(b'{"status":200,"payload":null}')
 
+    def upstream_desired(self, module: str, document: bytes) -> None:
+        self._check()
+        assert self.is_connected
+        self.events.append(("desired", module, document))
+
+    @property
+    def desired(self) -> list[tuple[object, ...]]:
+        """(module, document) of all desired documents so far."""
+        return [event[1:] for event in self.events if event[0] == "desired"]
+
     def close_done(self) -> None:
         assert not self.is_closed
         self.is_closed = True

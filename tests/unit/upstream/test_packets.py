@@ -7,10 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.upstream_owner import make_message
 
-from microedge.upstream.packets import FIRST_ID, Oversize, PacketSplitter, PublishEncoder, varint
+from microedge.upstream.packets import (
+    FIRST_ID,
+    MAX_INBOUND_BYTES,
+    Oversize,
+    PacketSplitter,
+    PublishEncoder,
+    SkippedPublish,
+    varint,
+)
 from microedge.upstream.settings import UpstreamSettings
 
 HOUR_MS = 3_600_000
+PINGRESP = b"\xd0\x00"
 
 
 def encoder(*, wall_ms: int = 0, boot_ms: int = 0, **settings) -> PublishEncoder:
@@ -141,6 +150,48 @@ def test_garbage_gives_packets_or_a_value_error(garbage):
         assert 4 * len(acks) + len(others) <= len(garbage)
 
 
+def giant(length: int, *, qos: int = 1, topic: bytes = b"a/b") -> bytes:
+    """Return the beginning of a PUBLISH whose length is `length`."""
+    return bytes((0x30 | qos << 1,)) + varint(length) + len(topic).to_bytes(2, "big") + topic + b"\x00\x07"
+
+
 def test_a_packet_that_would_fill_the_memory_is_refused():
     with pytest.raises(ValueError, match="expected at most 1048576"):
-        PacketSplitter().feed(b"\x30\xff\xff\xff\x7f")
+        PacketSplitter().feed(b"\x90\xff\xff\xff\x7f")
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 16_384, 5_000_000])
+@pytest.mark.parametrize(("qos", "packet_id"), [(0, 0), (1, 7)])
+def test_a_publication_that_would_fill_the_memory_is_thrown_away_and_the_next_packet_is_not(
+    chunk_bytes, qos, packet_id
+):
+    length = MAX_INBOUND_BYTES + 1
+    head = giant(length, qos=qos)
+    filler = length - (len(head) - 4)
+    # Bytes one by one only where the packet begins and ends: a million of them take a second.
+    pieces = [head, bytes(filler - 20), bytes(20) + b"\x40\x02\x80\x01" + b"\x30\x02\x00\x00"]
+    splitter, acks, others = PacketSplitter(), [], b""
+
+    for index, piece in enumerate(pieces):
+        size = len(piece) if index == 1 else chunk_bytes
+        for at in range(0, len(piece), size):
+            more, rest = splitter.feed(piece[at : at + size])
+            acks, others = acks + more, others + rest
+            assert len(splitter._buffer) < 100
+
+    assert splitter.skipped == [SkippedPublish(b"a/b", packet_id, length)]
+    assert acks == [(0x8001, 0)]
+    assert others.replace(PINGRESP, b"") == b"\x30\x02\x00\x00"
+
+
+def test_a_long_packet_that_comes_slowly_passes_for_a_sign_of_life():
+    splitter = PacketSplitter()
+    splitter.feed(giant(5_000_000))
+
+    assert splitter.feed(bytes(100)) == ([], PINGRESP)
+
+
+def test_the_largest_packet_that_is_kept_is_kept():
+    packet = b"\x30" + varint(MAX_INBOUND_BYTES) + bytes(MAX_INBOUND_BYTES)
+
+    assert PacketSplitter().feed(packet) == ([], packet)
