@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import microedge
 from microedge.errors import TwinError
+from microedge.method import AGENT
 from microedge.patch import diff
 from microedge.reactor import Reactor, Timer
 from microedge.supervisor.agent_report import AgentFacts, ModuleFacts, reported_document
@@ -24,28 +24,22 @@ _CLOCK_STEP_MS = 1_000  # what two clocks that are read one after the other neve
 
 
 class AgentReporter:
-    """`reported` gives what the twin holds, `report` takes the patch that makes it so. Lives on the loop's thread."""
+    """Lives on the loop's thread. `offset_ms` is what to add to CLOCK_BOOTTIME for the wall clock."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        reactor: Reactor,
-        reported: Callable[[], Mapping[str, Any]],
-        report: Callable[[dict[str, Any]], object],
-        *,
-        offset_ms: Callable[[], int] = clock_offset_ms,
-    ) -> None:
+    def __init__(self, runtime: Runtime, reactor: Reactor, *, offset_ms: Callable[[], int] = clock_offset_ms) -> None:
         self._runtime, self._reactor = runtime, reactor
-        self._reported, self._report = reported, report
         self._began_ms = boot_ms()
         self._offset_ms = offset_ms
         self._clock_offset_ms = offset_ms()
         self._timer: Timer | None = None
 
     def open(self) -> None:
-        """Report from now on, whenever an instance has changed or `look` was called."""
+        """Report at once, and from now on whenever an instance has changed or `look` was called.
+
+        At once, because the first report makes the card reserve versions: that belongs to the start.
+        """
         self._runtime.fleet.when_changed(self.look)
-        self.look()
+        self.report_now()
         self._watch_clock()
 
     def look(self) -> None:
@@ -58,11 +52,11 @@ class AgentReporter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        patch = diff(self._reported(), reported_document(self._facts()))
-        if not patch:
-            return
+        twins = self._runtime.twins
         try:
-            self._report(patch)
+            patch = diff(twins.find(AGENT).reported, reported_document(self._facts()))
+            if patch:
+                twins.report(AGENT, patch)
         except TwinError as error:
             log.error("the twin of $edgeAgent refuses what microedge reports; this is a bug: %s", error)
 

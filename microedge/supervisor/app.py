@@ -27,6 +27,7 @@ from microedge.identity.store import IdentityStore
 from microedge.queue.queue import MessageQueue, QueueSettings, read_boot_id
 from microedge.supervisor import bootstrap
 from microedge.supervisor.agent import Agent
+from microedge.supervisor.agent_reporter import AgentReporter
 from microedge.supervisor.commands import commands
 from microedge.supervisor.control import ControlSocket
 from microedge.supervisor.exchange import Exchange
@@ -103,6 +104,7 @@ class App:
         twins.retry = self.runtime.fleet.retry
         identities.removed = twins.remove
         exchange.methods.agent = Agent(self.runtime).call
+        self.reporter = AgentReporter(self.runtime, self.loop)
         self.control = ControlSocket(config.paths.state, self.loop, commands(self.runtime))
         self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
         self.twin_watch = DirectoryWatch(twins.directory, self.loop, twins.look, is_eager=True)
@@ -152,6 +154,7 @@ class App:
         self._rescan_timer.cancel()
         if any(not entry.is_settled for entry in runtime.discovery.dropped_in.values()):
             self._rescan_timer = self.loop.call_later(_RESCAN_S, self.rescan)
+        self.reporter.look()
 
     # --- Start ---
 
@@ -176,6 +179,7 @@ class App:
         self.watch.open()
         self.twin_watch.open()
         self.rescan()
+        self.reporter.open()
         self.notifier.send("READY=1", f"STATUS=microedge on {self.runtime.config.device.id}")
         self._feed_watchdog()
 
@@ -225,6 +229,7 @@ class App:
                 self.runtime.warnings.append(f"changed, but used only after a restart of microedge: {', '.join(late)}")
             log.info("configuration reloaded: %s", "; ".join(self.runtime.warnings) or "no warnings")
             self.rescan()
+        self.reporter.look()
         self.notifier.send("READY=1")
 
     # --- Stop ---
@@ -250,6 +255,7 @@ class App:
     def _say_goodbye(self) -> None:
         self.reaper.sweep()
         self.twin_watch.close()
+        self.reporter.report_now()
         self.runtime.twins.flush()
         if self.runtime.connector is None:
             self.loop.stop()

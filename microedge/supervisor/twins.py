@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _UNREAD_BYTES = 65_536  # frames for a module that does not read: beyond it, changes are gathered into one document
+_AGENT_SAVE_MS = 600_000  # of what microedge reports: it does so again at each start, and a crash loop changes it
 _OWED_S = 0.5  # until a module that did not read is looked at again
 
 
@@ -233,10 +234,11 @@ class Twins:
         from microedge.twin.saving import SaveTimer
         from microedge.twin.twin import Twin
 
+        timer = SaveTimer(_AGENT_SAVE_MS) if name == AGENT else SaveTimer()
         try:
             opened: OpenedTwin = self._store().open(name, defaults, configured, now_ms=_now_ms())
         except OSError as error:
-            held = HeldTwin(Twin(self._device, name), None, SaveTimer())
+            held = HeldTwin(Twin(self._device, name), None, timer)
             held.twin.reconcile(defaults, configured, _now_ms())
             where = f"{os.path.join(self.directory, name)}.json"
             reason = error.strerror or error
@@ -245,7 +247,7 @@ class Twins:
             )
             log.error("twin of %s: %s", name, held.problems[FILE])
         else:
-            held = HeldTwin(opened.twin, opened.file, SaveTimer())
+            held = HeldTwin(opened.twin, opened.file, timer)
             if opened.notes:
                 held.problems[FILE] = "; ".join(opened.notes)
                 log.warning("twin of %s: %s", name, held.problems[FILE])

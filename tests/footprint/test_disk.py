@@ -34,6 +34,8 @@ def test_messages_write_nothing_while_the_broker_is_there(tmp_path, mosquitto_pr
         upstream = f'[upstream]\ntype = "mqtt"\nurl = "mqtt://127.0.0.1:{broker.port}"\n'
         with Runtime(tmp_path / "device", {"sender": SENDER}, upstream=upstream) as runtime:
             runtime.wait_for(lambda: runtime.status()["upstream"]["state"] == "connected", "connection")
+            twins = [runtime.state_dir / "twins" / f"{name}.json" for name in ("sender", "$edgeAgent")]
+            runtime.wait_for(lambda: all(twin.exists() for twin in twins), "twins, which a start writes once")
             before, written = database(runtime.state_dir), written_by(runtime.pid)
             runtime.wait_for(lambda: runtime.status()["upstream"]["delivered"] >= COUNT, "delivery", 15)
             after, written_after = database(runtime.state_dir), written_by(runtime.pid)

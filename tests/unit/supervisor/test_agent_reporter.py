@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fake_processes import World, plan
+from support.virtual_reactor import VirtualReactor
 
 from microedge.config.plan import Plan
 from microedge.errors import ModuleImageError
@@ -17,6 +19,7 @@ from microedge.supervisor.fleet import Fleet
 from microedge.supervisor.instance import boot_ms
 from microedge.supervisor.logs import LogRing
 from microedge.supervisor.runtime import Runtime
+from microedge.supervisor.twins import Twins
 from microedge.twin.twin import Twin
 
 SET_MS = 1_795_447_805_000  # 2026-11-23 15:30:05 UTC
@@ -28,23 +31,25 @@ class Site:
     def __init__(self, data_dir: Path, epoch_ms: int = SET_MS) -> None:
         self.world = World(data_dir)
         nobody: Any = None
+        own: Any = self
         fleet = Fleet(self.world.services)
-        self.runtime = Runtime(nobody, LogRing(), fleet, nobody, nobody, nobody, nobody, nobody)
+        self.runtime = Runtime(nobody, LogRing(), fleet, nobody, nobody, nobody, nobody, twins=own)
         self.twin = Twin("bench", "$edgeAgent")
         self.patches: list[dict[str, Any]] = []
         self.epoch_ms = epoch_ms
-        self.reporter = AgentReporter(
-            self.runtime,
-            self.world.reactor,
-            lambda: self.twin.reported,
-            self.report,
-            offset_ms=lambda: self.epoch_ms - boot_ms(),
-        )
+        self.refused: dict[str, Any] = {}  # added to each report
+        self.reporter = AgentReporter(self.runtime, self.world.reactor, offset_ms=lambda: self.epoch_ms - boot_ms())
         self.reporter.open()
 
-    def report(self, patch: dict[str, Any]) -> None:
+    # Twins
+    def find(self, name: str) -> Twin:
+        assert name == "$edgeAgent"
+        return self.twin
+
+    def report(self, name: str, patch: dict[str, Any]) -> int:
+        assert name == "$edgeAgent"
         self.patches.append(patch)
-        self.twin.patch_reported(patch, SET_MS)
+        return self.twin.patch_reported({**patch, **self.refused}, SET_MS).version
 
     def pass_second(self) -> dict[str, Any]:
         """Return what is reported of the module afterwards."""
@@ -72,10 +77,11 @@ def start(site: Site, **supervision: Any) -> None:
     site.pass_second()
 
 
-def test_a_start_is_one_report_of_everything(site: Site):
+def test_a_start_is_reported_at_once_and_what_became_of_it_within_a_second(site: Site):
+    assert [patch["schemaVersion"] for patch in site.patches] == ["1.0"]
     start(site)
 
-    assert [patch["schemaVersion"] for patch in site.patches] == ["1.0"]
+    assert len(site.patches) == 2
     assert (site.entry()["runtimeStatus"], site.entry()["settings"]) == (
         "running",
         {"image": "probe", "imageHash": "1"},
@@ -170,10 +176,36 @@ def test_when_the_clock_is_set_the_times_become_right_without_another_change(tmp
 
 
 def test_a_report_that_the_twin_refuses_stops_nobody(site: Site, caplog: pytest.LogCaptureFixture):
-    def refuse(_patch: dict[str, Any]) -> None:
-        site.twin.patch_reported({"a.b": 1}, SET_MS)
-
-    reporter = AgentReporter(site.runtime, site.world.reactor, dict, refuse)
-    reporter.report_now()
+    site.refused = {"a.b": 1}
+    site.runtime.config_version = 2
+    site.reporter.report_now()
 
     assert "the twin of $edgeAgent refuses" in caplog.text
+
+
+class Nowhere:
+    """Takes what twins send on, and forgets it."""
+
+    def set_reported(self, module: str, document: bytes) -> None: ...
+    def route_twin_change(self, message: object) -> None: ...
+    def drop_twin_change(self, module: str) -> None: ...
+
+
+def test_a_crash_loop_writes_the_report_to_the_card_every_ten_minutes_only(tmp_path: Path):
+    reactor = VirtualReactor()
+    nowhere: Any = Nowhere()
+    twins = Twins(str(tmp_path), "bench", reactor, nowhere, clock=reactor.now_s)
+    twins.open([])
+    file = tmp_path / "twins" / "$edgeAgent.json"
+    writes = set()
+    for second in range(3_600):
+        twins.report("$edgeAgent", {"restarts": second})
+        reactor.advance(1.0)
+        for thread in threading.enumerate():
+            if thread.name == "twin-files":
+                thread.join()
+        reactor.turn()
+        writes.add(file.stat().st_mtime_ns if file.exists() else 0)
+    twins.close(5.0)
+
+    assert 6 <= len(writes) <= 8
