@@ -241,9 +241,8 @@ class Exchange:
 
     def set_reported(self, module: str, document: bytes) -> None:
         """Make this what the upstream shows of a module; b"" removes it."""
-        set_reported = getattr(self._connector, "set_reported", None)
-        if set_reported is not None:
-            set_reported(module, document)
+        if self._connector is not None:
+            self._connector.set_reported(module, document)
 
     def drop_twin_change(self, module: str) -> None:
         """Count a change that is not routed, because too many of this module are still on their way."""
