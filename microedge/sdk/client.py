@@ -173,12 +173,20 @@ class ModuleClient(ClientCore):
     def every(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call `callback()` each `seconds`, first after one interval; missed calls are skipped, not made up for.
 
+        The same callback again gets another interval, beginning now.
+
         Raises:
             ValueError: `seconds` is not above 0.
+            LocalProtocolError: the callback is a coroutine function.
         """
         if seconds <= 0:
             raise ValueError(f"every({seconds!r}): expected more than 0 seconds")
-        self._timers.append([time.monotonic() + seconds, seconds, self._checked(callback)])
+        due_s = time.monotonic() + seconds
+        for timer in self._timers:
+            if timer[2] == callback:
+                timer[:2] = due_s, seconds
+                return
+        self._timers.append([due_s, seconds, self._checked(callback)])
 
     def watch(self, fd: int, callback: Callable[[], object] | None) -> None:
         """Call `callback()` while descriptor `fd` is readable or its other end is gone; None ends the watch."""

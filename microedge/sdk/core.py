@@ -62,6 +62,11 @@ class ClientCore:
         return self._twin.desired
 
     @property
+    def desired_version(self) -> int:
+        """The `$version` of `desired`; 0 when the module runs alone."""
+        return self._twin.version
+
+    @property
     def reported(self) -> dict[str, Any]:
         """What this module has reported so far, in earlier runs, too, without `$version`. See `report`."""
         return self._twin.reported

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+from microedge.sdk.settings import follow_settings
+
 from .facts import SOURCE_MODULE, SOURCE_OUTPUT, Facts, source_of  # noqa: TID252 (works under any package name)
 from .judge import Judge  # noqa: TID252
-from .settings import Settings, SettingsError  # noqa: TID252
+from .settings import Settings  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,25 +37,20 @@ class Gate:
         Raises:
             HubGoneError: the supervisor is gone.
         """
-        self._client.on_desired(self._on_desired)
+        follow_settings(self._client, Settings, self._change)
         self._client.on_input("in", self._on_message)
         self._client.ready()
-        while self._client.wait(self._settings.status_interval_s):
-            self._send_status()
+        self._client.run()
         self._send_status()
 
     def _use(self, settings: Settings) -> None:
         self._settings = settings
         self._judge = Judge(settings)
+        self._client.every(settings.status_interval_s, self._send_status)
         self._warned: set[str] = set()
 
-    def _on_desired(self, patch: dict[str, object], desired: dict[str, object]) -> None:
-        """Take new settings and forget all sources; wrong ones are refused, and the previous ones stay."""
-        try:
-            settings = Settings(desired)
-        except SettingsError as error:
-            self._log.error("desired properties: %s; keeping the previous ones until this is corrected", error)
-            return
+    def _change(self, settings: Settings) -> None:
+        """Take new settings and forget all sources."""
         if settings.written != self._settings.written:
             self._use(settings)
             self._log.info("settings changed; rules=%d", len(settings.rules))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import time
 
+from microedge.sdk.settings import follow_settings
 from microedge.serial.errors import BUSY, DENIED, INVALID, LOST, MISSING, PortError, PortLost
 from microedge.serial.hotplug import PortEvents
 from microedge.serial.identity import find_port
 from microedge.serial.port import LineSettings, SerialPort
 
 from .readings import ReadingMaker, RefusalReport  # noqa: TID252 (works under whatever name the runner loads it)
-from .settings import WRITE_EOLS, Settings, SettingsError  # noqa: TID252
+from .settings import WRITE_EOLS, Settings  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _JSON = "application/json"
 _LOOK_S = 1.0  # between looks at the clock while all is well: how late stale, status and the first retry may be
 _FIRST_RETRY_S = 0.25
 _RETRY_S = {BUSY: 5.0, INVALID: 5.0}
+_REPORT_S = 5.0  # between reports; each is answered by the hub before the next line is read
 _CHUNKS_PER_TURN = 16  # then the hub gets its turn, however fast the device talks
 _FULL_CHUNK_BYTES = 2_048  # the kernel hands out at most 4095 at once; less than half means that nothing is left
 
@@ -47,6 +49,8 @@ class Bridge:
         self._next_open_s = self._retry_s = 0.0
         self._opens = self._bytes = self._lost_bytes = 0
         self._sent_status: dict[str, object] = {}
+        self._reported_port: dict[str, object] = {}
+        self._report_due_s = 0.0
         self._status_due_s = 0.0
         self._use(settings)
 
@@ -59,7 +63,7 @@ class Bridge:
         if self._events.open():
             self._client.watch(self._events.fileno(), self._on_event)
         try:
-            self._client.on_desired(self._on_desired)
+            follow_settings(self._client, Settings, self._change)
             self._client.on_input("write", self._on_write)
             self._tick()
             self._client.ready()
@@ -80,19 +84,20 @@ class Bridge:
         self._units = settings.units() or None
         self._coalesce_s = settings.coalesce_ms / 1000
 
-    def _on_desired(self, patch: dict[str, object], desired: dict[str, object]) -> None:
-        """Take new settings; wrong ones are refused, and the bridge goes on with the ones it has."""
-        try:
-            settings = Settings(desired)
-        except SettingsError as error:
-            self._log.error("desired properties: %s; keeping the previous ones until this is corrected", error)
+    def _change(self, settings: Settings) -> None:
+        """Take new settings. What concerns the line itself closes the port and opens it again; the rest does not."""
+        before = self._settings
+        if vars(settings) == vars(before):
             return
-        if vars(settings) == vars(self._settings):
+        self._report_due_s = 0.0
+        self._use(settings)
+        if settings.line == before.line:
+            self._begin_anew()
+            self._log.info("settings changed; port %s is left as it is", settings.port)
             return
         self._close()
-        self._use(settings)
         self._was_open = False
-        self._next_open_s = 0.0
+        self._next_open_s = self._retry_s = 0.0
         self._log.info("settings changed; opening %s", settings.port)
 
     # --- Opening ---
@@ -106,6 +111,7 @@ class Bridge:
             self._become_stale()
         self._log_refusals(now_s)
         self._send_status(now_s)
+        self._report_port(now_s)
 
     def _pause_s(self) -> float:
         if self._port is not None:
@@ -261,6 +267,20 @@ class Bridge:
         self._sent_status = status
         self._status_due_s = now_s + self._settings.status_interval_s
         self._client.send("status", status)
+
+    def _report_port(self, now_s: float) -> None:
+        """Report what the port is doing when that has changed, at most every _REPORT_S: a loose plug is no news."""
+        port: dict[str, object] = {
+            "state": self._state,
+            "path": self._port.path if self._port else None,
+            "baud": self._settings.baud,
+            "connected": self._port is not None,
+            "reconnects": max(0, self._opens - 1),
+        }
+        if port == self._reported_port or now_s < self._report_due_s:
+            return
+        self._reported_port, self._report_due_s = port, now_s + _REPORT_S
+        self._client.report({"port": port})
 
     def _status(self) -> dict[str, object]:
         framer, maker = self._framer, self._maker

@@ -92,6 +92,11 @@ class Settings:
         """
         return self.decode == "json" or self.check in ("crc32", "nmea")
 
+    @property
+    def line(self) -> tuple[object, ...]:
+        """What the port is opened with: another one means opening it again."""
+        return self.port, self.baud, self.bytesize, self.parity, self.stopbits
+
     def framer(self) -> LineFramer:
         return LineFramer(self.eol, max_bytes=self.max_line_bytes)
 

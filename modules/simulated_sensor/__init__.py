@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
+
+from microedge.sdk.settings import first_settings, follow_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from microedge import ModuleClient
 
-EXIT_CONFIG = 78  # EX_CONFIG: a person must edit
 _DAY_S = 86_400.0
 _WARMEST = 15 / 24  # of the day
 _PULL = 0.02  # of the walk is undone with each reading, so that it does not walk away
@@ -95,23 +95,18 @@ class Simulation:
 
 
 def main(client: ModuleClient) -> None:
-    """Send a reading each `interval_s` until asked to stop; exit with 78 when the settings are wrong."""
-    try:
-        simulation = Simulation(client.desired)
-    except SettingsError as error:
-        client.log.error("desired properties: %s", error)
-        sys.exit(EXIT_CONFIG)
+    """Send a reading each `interval_s` until asked to stop; exit with 78 when the settings it starts with are wrong."""
+    simulation = first_settings(client, Simulation)
 
-    def change(patch: dict[str, Any], desired: dict[str, Any]) -> None:
-        nonlocal simulation
-        try:
-            simulation = Simulation(desired)
-        except SettingsError as error:
-            client.log.error("desired properties: %s; keeping the previous ones until this is corrected", error)
-
-    client.on_desired(change)
-    client.ready()
-    while True:
+    def send() -> None:
         client.send("readings", simulation.next_reading(time.time()))
-        if not client.wait(simulation.interval_s):
-            return
+
+    def change(settings: Simulation) -> None:
+        nonlocal simulation
+        simulation = settings
+        client.every(simulation.interval_s, send)
+
+    follow_settings(client, Simulation, change)
+    client.ready()
+    send()
+    client.run()

@@ -61,6 +61,17 @@ class Metrics:
         yield "disk_free_mib", round(use.free / _MIB, 1)
 
 
+def device() -> dict[str, object]:
+    """Return what does not change while the device is up, for the reported properties."""
+    system = os.uname()
+    return {
+        "machine": system.machine,
+        "kernel": system.release,
+        "cpus": os.cpu_count() or 0,
+        "memory_mib": round(psutil.virtual_memory().total / _MIB),
+    }
+
+
 def _available(part: Callable[[], Iterator[tuple[str, float]]]) -> list[tuple[str, float]]:
     try:
         return list(part())

@@ -45,6 +45,7 @@ class RunningModule:
         command += ["--desired", json.dumps(desired), *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         self.messages: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
         self.log: list[str] = []
         self._arrivals: queue.Queue[None] = queue.Queue()
         self._threads = [
@@ -98,7 +99,8 @@ class RunningModule:
         self.stop()
 
     def _add_message(self, line: str) -> None:
-        self.messages.append(json.loads(line))
+        found = json.loads(line)
+        (self.messages if "output" in found else self.reports).append(found)
 
     def _collect(self, stream: Any, add: Any) -> None:
         for line in stream:

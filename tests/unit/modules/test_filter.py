@@ -308,6 +308,7 @@ def sent_for(envelope: Envelope, body: bytes) -> list[tuple[Envelope, bytes]]:
 
         hub.put(wire.DELIVER, 1, head=b"in", body=pack(Message(envelope, body, "north", "s", 1, 1, 2)))
         hub.client.every(0.001, stop_when_handled)
+        hub.take_report(1, 2)
         Gate(hub.client, Settings({"rules": [RATE]})).run()
     sent = [(Envelope.decode(head), bytes(data)) for kind, _, _, head, data in frames if kind == wire.SEND]
     return [(head, data) for head, data in sent if head.output == "out"]
