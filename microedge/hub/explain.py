@@ -19,7 +19,7 @@ from microedge.hub.expression import (
     TwinChange,
     children,
 )
-from microedge.hub.facts import SYSTEM_PROPERTIES, Facts, member
+from microedge.hub.facts import SYSTEM_PROPERTIES, TWIN_CHANGE, Facts, member
 from microedge.hub.route import ALL, MESSAGES, TWIN, Route, Source
 from microedge.hub.values import NULL, Value
 from microedge.message import Message
@@ -58,7 +58,8 @@ def explain(
     is_source = source.matches_twin_changes if is_twin_change else source.matches(message.module, message.output)
     clause = None
     if route.condition is not None:
-        clause = _clause(route.condition.tree, route.text, Facts(message, device, system=system))
+        known = {**(TWIN_CHANGE if is_twin_change else {}), **(system or {})}
+        clause = _clause(route.condition.tree, route.text, Facts(message, device, system=known))
     is_match = is_source and (clause is None or clause.value is True)
     return Explanation(is_match, is_source, path_of(message, is_twin_change=is_twin_change), clause)
 

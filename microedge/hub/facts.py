@@ -26,6 +26,9 @@ _ENCODINGS = {
     "utf-32": ((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"), "utf-32-le", "utf-32"),
 }
 
+# The system properties that a change of a twin has besides, as in edgeHub.
+TWIN_CHANGE = dict.fromkeys(("messageschema", "messagetype"), "twinChangeNotification")
+
 
 @dataclass(frozen=True)
 class Problem:

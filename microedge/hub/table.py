@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from microedge.hub.facts import Facts, Problem, names_of
+from microedge.hub.facts import TWIN_CHANGE, Facts, Problem, names_of
 from microedge.hub.route import Route
 from microedge.message import Envelope, Message, Target
 from microedge.names import UPSTREAM
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _ANSWERS_MAX = 1_024  # kept; an output that varies its properties starts them over now and then
 _DECISIONS_MAX = 64  # kept for each answer: combinations of conditions that were true
 _OUTPUTS_MAX = 1_000  # remarked on: a module may invent names of outputs without end
-_TWIN_CHANGE = dict.fromkeys(("messageschema", "messagetype"), "twinChangeNotification")  # as edgeHub says it
 
 
 class Decision:
@@ -104,7 +103,7 @@ class RouteTable:
                     answer.sure.append(index)
                 else:
                     answer.asked.append((index, route.condition.evaluate))
-        decision = self._ask(answer, message, _TWIN_CHANGE)
+        decision = self._ask(answer, message, TWIN_CHANGE)
         decision.count += 1
         self._fold(decision)
         return decision

@@ -122,3 +122,10 @@ def test_what_a_message_holds_cannot_move_the_cursor(capsys, monkeypatch):
 
     assert run("FROM /* WHERE $body.a = '\x1b[31m' INTO $upstream", message, monkeypatch) == 1
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_module_gives_what_the_sdk_of_iot_edge_has_fields_for_as_properties(monkeypatch):
+    message = {"properties": {"$userId": "anna"}}
+
+    assert run("FROM /* WHERE $userId = 'anna' INTO $upstream", message, monkeypatch) == 0
+    assert run("FROM /* WHERE {$userId} = 'anna' INTO $upstream", message, monkeypatch) == 1

@@ -76,6 +76,8 @@ def test_a_missing_member_is_null_and_says_that_it_is_missing():
         ("FROM /messages/* INTO $upstream", True, False, False),
         ("FROM /twinChangeNotifications INTO $upstream", True, True, True),
         ("FROM /twinChangeNotifications WHERE twin_change_includes(tags.a) INTO $upstream", True, True, False),
+        ("FROM /* WHERE $messageType = 'twinChangeNotification' INTO $upstream", True, True, True),
+        ("FROM /* WHERE $messageType = 'twinChangeNotification' INTO $upstream", False, True, False),
         ("FROM /* INTO $upstream", True, True, True),
     ],
 )
