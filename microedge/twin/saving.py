@@ -11,6 +11,7 @@ from enum import Enum
 
 REPORTED_INTERVAL_MS = 30_000
 GATHER_MS = 1_000  # a module that starts reports in several steps; they go into one write
+RESERVE_INTERVAL_MS = 3_000  # a module that reports as fast as it can wears the card no faster than this
 RETRY_MS = 30_000  # after a failed write; a full disk gets no better by hammering it
 
 
@@ -19,7 +20,8 @@ class Urgency(Enum):
 
     NOTHING = "nothing"
     LATER = "later"  # reports and refusals
-    NOW = "now"  # desired properties, tags, and what would let a version go back after a crash
+    SOON = "soon"  # what would let a version of reported properties go back after a crash
+    NOW = "now"  # desired properties and tags
 
 
 class SaveTimer:
@@ -29,6 +31,7 @@ class SaveTimer:
         self._interval_ms, self._gather_ms = interval_ms, gather_ms
         self._waiting_since_ms: int | None = None
         self._earliest_ms = 0  # for reports: not sooner after the last write
+        self._soonest_ms = 0  # for versions
         self._retry_ms = 0
 
     def due_ms(self, urgency: Urgency, now_ms: int) -> int | None:
@@ -43,12 +46,15 @@ class SaveTimer:
             self._waiting_since_ms = now_ms
         if urgency is Urgency.NOW:
             return max(self._retry_ms, self._waiting_since_ms)
+        if urgency is Urgency.SOON:
+            return max(self._retry_ms, self._soonest_ms, self._waiting_since_ms)
         return max(self._retry_ms, self._earliest_ms, self._waiting_since_ms + self._gather_ms)
 
     def started(self, now_ms: int) -> None:
         """A snapshot was taken at `now_ms` and is being written."""
         self._waiting_since_ms = None
         self._earliest_ms = now_ms + self._interval_ms
+        self._soonest_ms = now_ms + RESERVE_INTERVAL_MS
 
     def failed(self, now_ms: int) -> None:
         """The write failed: the next one waits, however urgent it is."""

@@ -27,7 +27,8 @@ FROM_MODULE = "module"  # the origin of reports, in refusals
 CONNECTED, DISCONNECTED = "Connected", "Disconnected"
 
 # Versions of reported properties that may be given out between two writes. After a crash the twin continues behind
-# them, so that no version is ever used twice. 1000 are 33 reports a second for 30 s; more only means a write sooner.
+# them, so that no version is ever used twice. 1000 are 33 reports a second for 30 s; more means a write sooner, but
+# not within 3 s of the last one: 333 a second is what a module can report in the long run.
 _RESERVED_VERSIONS = 1000
 
 
@@ -106,8 +107,10 @@ class Twin:
     @property
     def dirty(self) -> Urgency:
         """What waits to be written, for `SaveTimer.due_ms`."""
-        if self._urgent_change > self._saved_change or self.is_ahead:
+        if self._urgent_change > self._saved_change:
             return Urgency.NOW
+        if self.is_ahead:
+            return Urgency.SOON
         return Urgency.LATER if self._change > self._saved_change else Urgency.NOTHING
 
     @property

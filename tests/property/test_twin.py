@@ -250,7 +250,7 @@ class TwinLife(RuleBasedStateMachine):
     @rule(patch=PATCHES)
     def the_module_reports(self, patch: dict[str, Any]) -> None:
         self.twin.patch_reported(patch, T0)
-        if self.twin.dirty is Urgency.NOW:
+        if self.twin.dirty in (Urgency.NOW, Urgency.SOON):
             self.save()
 
     @rule(defaults=DOCUMENTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 import pytest
 
@@ -267,3 +268,21 @@ def test_the_content_is_on_the_disk_before_its_name_is_and_the_name_before_write
         "rename to north.json",
         "sync directory",
     ]
+
+
+def age(path: str, seconds: float) -> None:
+    then = time.time_ns() - int(seconds * 1e9)
+    os.utime(path, ns=(then, then))
+
+
+def test_a_file_is_unsettled_for_a_moment_after_somebody_else_wrote_it(file):
+    assert not file.is_unsettled(60)
+    file.write(b"good 1")
+    assert not file.is_unsettled(60)
+    put(file.path, b"goo")
+    assert file.is_unsettled(60)
+    age(file.path, 61)
+    assert not file.is_unsettled(60)
+    age(file.path, -3_600)  # a clock that was set back
+
+    assert not file.is_unsettled(60)

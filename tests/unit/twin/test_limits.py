@@ -163,3 +163,10 @@ def test_a_large_patch_that_makes_the_document_smaller_is_taken():
 def test_a_whole_document_holds_no_null():
     with pytest.raises(TwinError, match=r"tags\.a\.b = None"):
         check_document({"a": {"b": None}}, TAGS)
+
+
+def test_control_characters_count_nothing_but_are_not_without_end():
+    check_document({"a": "\x01" * 4096}, DESIRED)
+
+    with pytest.raises(TwinError, match="4097 control characters"):
+        check_document({"a": "\x01" * 4096, "b": ["\x7f"]}, DESIRED)

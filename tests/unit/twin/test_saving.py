@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microedge.twin.saving import SaveTimer, Urgency
 
-NOTHING, LATER, NOW = Urgency.NOTHING, Urgency.LATER, Urgency.NOW
+NOTHING, LATER, SOON, NOW = Urgency.NOTHING, Urgency.LATER, Urgency.SOON, Urgency.NOW
 
 
 def test_what_somebody_asked_for_is_due_at_once():
@@ -55,3 +55,12 @@ def test_a_failed_write_is_tried_again_but_not_at_once():
     timer.failed(1_010)
 
     assert timer.due_ms(NOW, 1_020) == 31_010
+
+
+def test_versions_are_reserved_at_once_but_not_again_within_three_seconds():
+    timer = SaveTimer()
+    assert timer.due_ms(SOON, 5_000) == 5_000
+    timer.started(5_000)
+
+    assert timer.due_ms(SOON, 5_100) == 8_000
+    assert timer.due_ms(NOW, 5_200) <= 5_200

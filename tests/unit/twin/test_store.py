@@ -123,3 +123,28 @@ def test_a_file_from_another_device_takes_the_name_of_this_one(store):
     it = TwinStore(store.directory, "greenhouse-8").open("north", {"a": 1}, {}, now_ms=T0)
 
     assert it.twin.document()["deviceId"] == "greenhouse-8"
+
+
+def test_a_retired_twin_is_kept_aside_and_its_name_begins_anew(store):
+    it = opened(store)
+    it.twin.patch_reported({"r": 1}, T0)
+    save(it)
+    save(it)
+    it.file.keep_refused(b"x")
+    store.retire("north")
+    store.retire("north")  # nothing is left to do
+
+    assert os.listdir(store.directory) == ["north.json.removed"]
+    assert dict(opened(store).twin.reported) == {}
+
+
+def test_the_twin_of_another_name_stays(store):
+    save(opened(store))
+    store.retire("nor")
+    store.retire("north2")
+
+    assert os.listdir(store.directory) == ["north.json"]
+
+
+def test_nothing_to_retire_is_no_mistake(store):
+    store.retire("north")
