@@ -93,6 +93,22 @@ _MODULE_CHECK = """\
   microedge module check modules/soil_probe
 """
 
+_QUEUE_PEEK = """\
+  microedge queue peek upstream                    the next 10 messages for the upstream
+  microedge queue peek pump/commands -n 3 --json   with whole bodies, for a program
+  microedge queue peek --dead                      the last 10 that could not be delivered, and why
+"""
+
+_QUEUE_REPLAY = """\
+  microedge queue replay 12 13                     two of them
+  microedge queue replay --endpoint pump/commands  when the module can handle them now
+"""
+
+_QUEUE_PURGE = """\
+  microedge queue purge pump/commands              what waits for one input; asks first
+  microedge queue purge --dead --module north --yes
+"""
+
 _IDENTITY_SHOW = """\
   microedge identity show                          the device and all modules
   microedge identity show north --json             one module, for a program
@@ -275,8 +291,7 @@ def _add_acting(verbs: _Verbs) -> None:
 
 
 def _add_groups(verbs: _Verbs) -> None:
-    queue = verbs.add_group("queue", "look into the store-and-forward queue")
-    queue.add_reading("status", "queue:show", "show what waits, for whom and since when")
+    _add_queue(verbs.add_group("queue", "look into the store-and-forward queue, send again, throw away"))
     module = verbs.add_group("module", "write and check module images")
     new = module.add("new", "module:new", "write a new module image that already runs", _MODULE_NEW)
     new.add_argument("name", metavar="NAME", help="a lower-case letter, then a-z, 0-9 and _")
@@ -291,6 +306,28 @@ def _add_groups(verbs: _Verbs) -> None:
     test.add_argument("--message", metavar="FILE", required=True, help="the message as JSON; '-' reads standard input")
     serial = verbs.add_group("serial", "look at the serial ports")
     serial.add_reading("list", "serial:show", "list serial ports with the names that survive replugging")
+
+
+def _add_queue(queue: _Verbs) -> None:
+    queue.add_reading("status", "queue:show", "show what waits, for whom and since when")
+    where = "upstream, or MODULE/INPUT (default: all)"
+    peek = queue.add_reading(
+        "peek", "queue_acting:peek", "show the next messages, or dead letters; changes nothing", _QUEUE_PEEK
+    )
+    peek.add_argument("endpoint", metavar="ENDPOINT", nargs="?", default="", help=where)
+    peek.add_argument("--dead", action="store_true", help="dead letters: what failed again and again, or was refused")
+    peek.add_argument(
+        "-n", "--count", metavar="N", type=_whole, default=10, help="of each endpoint; the last N dead letters"
+    )
+    replay = queue.add("replay", "queue_acting:replay", "send dead letters again, behind what waits", _QUEUE_REPLAY)
+    replay.add_argument("ids", metavar="ID", nargs="*", type=_whole, help="as microedge queue peek --dead shows them")
+    replay.add_argument("--endpoint", metavar="E", default="", help="those for upstream, or MODULE/INPUT")
+    replay.add_argument("--all", action="store_true", help="all of them")
+    purge = queue.add("purge", "queue_acting:purge", "delete messages that wait, or dead letters, for good", _QUEUE_PURGE)
+    purge.add_argument("endpoint", metavar="ENDPOINT", nargs="?", default="", help=where)
+    purge.add_argument("--dead", action="store_true", help="dead letters, not what waits")
+    purge.add_argument("--module", metavar="M", default="", help="only what this module sent")
+    purge.add_argument("--yes", action="store_true", help="do not ask; needed where nobody can be asked")
 
 
 def _add_identity(identity: _Verbs) -> None:

@@ -38,6 +38,7 @@ _DROP_WORDS = {
     "poison": "set aside: the broker or the receiving module broke on them again and again",
     "oversize": "set aside: too large for the broker",
     "refused": "set aside: the broker refused them",
+    "purged": "deleted by hand",
     "corrupt": "damaged on disk",
 }
 
@@ -128,7 +129,7 @@ def queue_lines(queue: dict[str, Any], look: Look, *, extra_drops: dict[str, Any
     if words:
         lines += labelled(look, "dropped", "; ".join(words))
     if queue.get("dead"):
-        lines += labelled(look, "set aside", f"{count(queue['dead'], 'message')} that cannot be delivered")
+        lines += labelled(look, "set aside", f"{count(queue['dead'], 'message')}; see: microedge queue peek --dead")
     return lines
 
 

@@ -16,6 +16,7 @@ from microedge.supervisor.identities import identity_commands
 from microedge.supervisor.instance import Instance
 from microedge.supervisor.lifecycle import State
 from microedge.supervisor.logs import Line, LogRing
+from microedge.supervisor.queue_commands import queue_commands
 from microedge.supervisor.runtime import Runtime
 from microedge.supervisor.twin_commands import twin_commands
 
@@ -41,6 +42,7 @@ def commands(runtime: Runtime) -> dict[str, Command]:
         "tail": lambda request, reply: _tail(runtime, request, reply),
         "send": lambda request, reply: reply.result(_send(runtime, request)),
         "call": lambda request, reply: call(runtime.exchange.methods, request, reply),
+        **queue_commands(runtime),
         **identity_commands(runtime.identities),
         **twin_commands(runtime.twins),
     }

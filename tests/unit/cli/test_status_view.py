@@ -15,7 +15,7 @@ configuration  /home/pi/demo/microedge.toml
 upstream       connected to mqtt://broker.local:1883 for 3 h 3 min; 123,456 delivered, 4 in flight, 2 reconnects
 queue          12 messages waiting (10 in RAM, 2 on disk), oldest 3.2 s; 102 KiB of 256 MiB on disk
 dropped        3 older than their time to live; 1,200 to stay within the size cap
-set aside      1 message that cannot be delivered
+set aside      1 message; see: microedge queue peek --dead
 isolation      plain: processes of their own, but the same user; no protection against a hostile module
 
 NAME        IMAGE          STATE    UPTIME      RESTARTS   MEMORY     SENT  WAITING
