@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from microedge.cli import table
+from microedge.cli.status_view import wrapped
 from microedge.cli.terminal import Look, clean
 from microedge.cli.units import count, duration, size
+
+_TEXT_CHARS = 300  # of what a handler raised; --json has all of it
 
 _WAITING = (
     table.Column("ENDPOINT", 9),
@@ -73,8 +76,8 @@ def _dead_row(one: dict[str, Any], look: Look) -> table.Row:
         size(one.get("bytes") or 0),
         clean(one.get("reason", "?")),
     ]
-    text = clean(one.get("text") or "")
-    remarks = [look.paint(look.clip(f"  {text}", look.width), "yellow")] if text else []
+    text = clean(one.get("text") or "", _TEXT_CHARS)
+    remarks = [look.paint(line, "yellow") for line in wrapped(text, look, 2)]
     damage = clean(one.get("damage") or "")
     if damage:
         remarks.append(look.paint(look.clip(f"  cannot be sent again: {damage}", look.width), "red"))
