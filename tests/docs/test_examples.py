@@ -59,6 +59,10 @@ PYTHON = [block for block in blocks() if block.kind == "python"]
 RUNNABLE = [block for block in PYTHON if block.run is not None]
 
 
+TESTED = ROOT / "docs" / "testing-modules.md"
+_FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
 def test_there_are_examples_of_every_kind():
     assert len(CONFIGURATIONS) > 8
     assert len(MANIFESTS) > 1
@@ -130,6 +134,19 @@ def test_a_module_that_is_shown_runs_alone(block, tmp_path):
     printed = run_python(["-m", "microedge.sdk.run", str(directory), *shlex.split(block.run)], directory=str(tmp_path))
 
     assert '"sequence": 1' in printed
+
+
+def test_tests_of_modules_that_are_shown_pass(tmp_path):
+    files = _FILE.findall(TESTED.read_text(encoding="utf-8"))
+    for name, text in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    printed = run_python(["-m", "pytest", "-q", "-W", "error"], directory=str(tmp_path))
+
+    tests = sum(text.count("\ndef test_") for _, text in files)
+    assert tests > 5
+    assert f"{tests} passed" in printed
 
 
 def manifest_of(block: Block) -> str:

@@ -75,6 +75,10 @@ class VirtualClock:
         """Called by a strand: from now on its thread sees virtual time, and waits by turns."""
         self._here.is_virtual, self._here.strand = True, strand
 
+    def strand_here(self) -> Strand | None:
+        """Return the strand that asks, None for everybody else."""
+        return self._here.strand
+
     @property
     def _strand(self) -> Strand:
         assert self._here.strand is not None

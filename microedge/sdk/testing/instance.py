@@ -13,9 +13,10 @@ from microedge.config.plan import InstancePlan
 from microedge.errors import TwinError
 from microedge.hub.session import WINDOW, WINDOW_BYTES, Received, Session
 from microedge.hub.twin_frames import desired_frame, report_refused_frame, reported_frame
+from microedge.sdk.client import ModuleClient
+from microedge.sdk.job import is_async
 from microedge.sdk.link import Link
 from microedge.sdk.runner import load_entry
-from microedge.sdk.testing.client import RecordingClient
 from microedge.sdk.testing.clock import VirtualClock
 from microedge.sdk.testing.scene import Scene
 from microedge.sdk.testing.strand import KilledError, Strand
@@ -40,13 +41,13 @@ class PlayedInstance:
         self.process: PlayedInstance | None = None  # itself, while there is one
         self.strand: Strand | None = None
         self.is_leaving = self.is_ready = False
-        self.errors: list[BaseException] = []  # what code of the module has raised and no test has seen
         self.has_reported: Callable[[dict[str, Any]], None] = lambda patch: None  # told of what changed something
         self.unsent_bytes = 0
         self._main = main
         self._unsent: list[bytes] = []
         self._socket: socket.socket
         self._runs = 0
+        self._errors: list[BaseException] = []  # what has ended it and no test has seen
 
     @property
     def is_running(self) -> bool:
@@ -63,6 +64,13 @@ class PlayedInstance:
             return int(error is not None)
         code = error.code if error.code is not None else 0
         return code & 0xFF if isinstance(code, int) else 1
+
+    def take_errors(self) -> list[BaseException]:
+        """Return what code of the module has raised since the last time."""
+        errors, self._errors = self._errors, []
+        if self.strand is not None:
+            errors, self.strand.failures = [*self.strand.failures, *errors], []
+        return errors
 
     def start(self, clock: VirtualClock, data_dir: str, patience_s: float) -> None:
         """Make everything that its first turn needs."""
@@ -144,10 +152,8 @@ class PlayedInstance:
         with sock:
             link = Link(sock)
             link.open()
-            client = RecordingClient(link, start, self.errors.append)
             try:
-                main = self._main or load_entry(start)
-                main(client)
+                _call(self._main or load_entry(start), ModuleClient(link, start))
             finally:
                 _drain(link)
 
@@ -180,7 +186,7 @@ class PlayedInstance:
         self._unsent, self.unsent_bytes = [], 0
         error = self.strand.error if self.strand is not None else None
         if error is not None and self.exit_code and not isinstance(error, KilledError):
-            self.errors.append(error)
+            self._errors.append(error)
 
     def _read(self) -> bytes:
         parts = []
@@ -218,6 +224,15 @@ class PlayedInstance:
             "window_bytes": WINDOW_BYTES,
             "progress_s": _PROGRESS_S,
         }
+
+
+def _call(main: Main, client: ModuleClient) -> None:
+    if is_async(main):
+        from microedge.sdk import aio  # brings asyncio
+
+        aio.run(client, main)  # type: ignore[arg-type]  # is_async looked at it
+    else:
+        main(client)
 
 
 def _drain(link: Link) -> None:

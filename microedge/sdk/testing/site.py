@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import cast
 
 from microedge.hub.route import Route
 from microedge.hub.table import RouteTable
 from microedge.queue.queue import MessageQueue
 from microedge.sdk.testing.clock import VirtualClock
+from microedge.sdk.testing.failures import Failures
 from microedge.sdk.testing.instance import PlayedInstance
 from microedge.sdk.testing.reactor import START_S, VirtualReactor
 from microedge.sdk.testing.store import MemoryQueue, MemoryUpstream
@@ -19,6 +22,7 @@ from microedge.supervisor.held_twin import HeldTwin
 from microedge.supervisor.twin_changes import TwinChanges
 from microedge.twin.saving import SaveTimer
 
+_SDK = os.path.dirname(os.path.dirname(__file__))
 DEVICE = "test-device"
 TTL_S = 7_200  # the default of [store] ttl_s
 _SAME_MOMENT_S = 1e-6  # what sums of seconds may be apart by rounding
@@ -35,6 +39,7 @@ class Site:
         self.exchange = Exchange(self.reactor, RouteTable(list(routes), ttl_s=TTL_S, device=DEVICE))
         self.queue = MemoryQueue(self.reactor, self.exchange)
         self.upstream = MemoryUpstream(self.reactor)
+        self._failures = Failures(self.clock.strand_here)
         self.instances: list[PlayedInstance] = []
         self._changes = TwinChanges(self.exchange)
 
@@ -46,6 +51,7 @@ class Site:
     def open(self) -> None:
         """Begin; nothing runs yet."""
         self.clock.open()
+        self._failures.open()
         self.exchange.open(cast("MessageQueue", self.queue), self.upstream)  # as much of one as the exchange uses
 
     def close(self) -> None:
@@ -55,6 +61,7 @@ class Site:
                 instance.kill(self.exchange)
                 instance.scene.strike()
         finally:
+            self._failures.close()
             self.clock.close()
 
     def add(self, instance: PlayedInstance) -> None:
@@ -69,10 +76,9 @@ class Site:
         if step is not None:
             step()
         self.settle()
-        for instance in self.instances:
-            if instance.errors:
-                error, instance.errors[:] = instance.errors[0], []
-                raise error
+        errors = [error for instance in self.instances for error in instance.take_errors()]
+        if errors:
+            raise errors[0].with_traceback(_trace_of_theirs(errors[0]))
 
     def set_online(self, is_online: bool) -> None:
         """Take the upstream away, or bring it back."""
@@ -158,6 +164,14 @@ class Site:
         is_moving = [instance.carry(self.exchange, self.clock) for instance in self.instances]
         self.reactor.turn()
         return any([*is_moving, *(instance.flush() for instance in self.instances)])
+
+
+def _trace_of_theirs(error: BaseException) -> TracebackType | None:
+    """Return the traceback from the module's own frames on: ours say nothing to its author."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next and trace.tb_frame.f_code.co_filename.startswith(_SDK):
+        trace = trace.tb_next
+    return trace
 
 
 def _check_turns(instance: PlayedInstance, turns: int) -> None:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 
-_LAST_TURNS = 3  # for a module that catches even what is to end it
+_LAST_TURNS = 10  # for a loop that tidies up, or a module that catches even what is to end it
 _LAST_CHANCE_S = 0.2  # for one that hung, to come back by itself
 _OURS = os.path.dirname(os.path.dirname(__file__))
 
@@ -30,6 +30,7 @@ class Strand:
         """`patience_s` is how long, in real time, a turn may take."""
         self.name = name
         self.error: BaseException | None = None  # what ended the target
+        self.failures: list[BaseException] = []  # what the SDK caught on it
         self.is_over = False
         self.wake_s = -math.inf  # when it wants to run again at the latest
         self.is_ready: Callable[[float], bool] = lambda timeout_s: False  # whether a descriptor of it is, or gets
