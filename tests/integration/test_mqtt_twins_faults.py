@@ -236,15 +236,56 @@ def test_a_report_that_is_never_acknowledged_does_not_stop_messages_for_good(rea
 def test_messages_and_reports_together_stay_within_the_window_of_the_broker(reactor: TestReactor):
     unacknowledged: list[bytes] = []
     with FakeBroker(connack(properties=b"\x21\x00\x04"), unacknowledged.append) as broker:
-        device = Device(reactor, broker.port, [make_message(number) for number in range(1, 11)])
-        for module in ("pump", "valve"):
-            device.report(b"{}", module)
+        device = Device(reactor, broker.port)
+        device.report(b"{}")
+        reactor.run_until(lambda: len(unacknowledged) == 1)
+        device.report(b"{}", "valve")
+        device.owner.add(*[make_message(number) for number in range(1, 11)])
         reactor.run_until(lambda: len(unacknowledged) == 4)
         reactor.run_for(0.1)
         most = len(unacknowledged)
         device.close(0.2)
 
-    assert most == 4
+    assert (device.owner.window, most) == (4, 4)
+
+
+def test_a_report_waits_where_messages_fill_the_window_of_the_broker(reactor: TestReactor):
+    unacknowledged: list[bytes] = []
+    with FakeBroker(connack(properties=b"\x21\x00\x04"), unacknowledged.append) as broker:
+        device = Device(reactor, broker.port, [make_message(number) for number in range(1, 11)])
+        reactor.run_until(lambda: len(unacknowledged) == 4)
+        device.report(b"{}")
+        reactor.run_for(0.1)
+        most = len(unacknowledged)
+        device.close(0.2)
+
+    assert (most, broker.reported) == (4, [])
+
+
+def test_a_report_that_the_broker_closed_on_goes_alone_and_no_message_with_it(reactor: TestReactor):
+    answers = [CLOSE, None]
+    with FakeBroker(judge=lambda packet: answers.pop(0) if b"/twin/" in packet else None) as broker:
+        device = Device(reactor, broker.port)
+        device.report(b"{}")
+        reactor.run_until(lambda: len(broker.reported) == 2)
+        device.owner.add(make_message(1))
+        reactor.run_for(0.1)
+        bodies = list(broker.bodies)
+        device.close(0.2)
+
+    assert bodies == []
+
+
+def test_a_message_beside_a_report_is_no_suspect_when_the_broker_closes(reactor: TestReactor):
+    with FakeBroker(judge=lambda packet: CLOSE if b"/twin/" in packet else None) as broker:
+        device = Device(reactor, broker.port, [make_message(1)])
+        reactor.run_until(lambda: len(broker.bodies) == 1)
+        device.report(b"{}")
+        reactor.run_until(lambda: len(device.owner.losses) == 1)
+        suspect = device.connector._poison.suspect
+        device.close(0.2)
+
+    assert suspect == ""
 
 
 def test_a_window_of_one_serves_messages_and_reports_in_turn(reactor: TestReactor):
@@ -293,7 +334,8 @@ def test_a_giant_document_is_acknowledged_dropped_and_said_once(reactor: TestRea
     giant = head + len(topic).to_bytes(2, "big") + topic + b"\x00\x09" + bytes(3_000_000)
     with FakeBroker() as broker:
         device = Device(reactor, broker.port)
-        device.connect()
+        device.report(b"{}")
+        reactor.run_until(lambda: device.pending == 0)  # the broker has no more to say that would get in between
         sender = threading.Thread(target=broker.send_to_all, args=(giant + giant,))
         sender.start()
         reactor.run_until(lambda: not sender.is_alive() and broker.acknowledged == [9, 9])
