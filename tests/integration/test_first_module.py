@@ -158,6 +158,7 @@ def test_the_tutorial_has_steps_of_every_kind():
         "microedge.toml",
         "modules/soil_probe/__init__.py",
         "modules/soil_probe/module.toml",
+        "test_soil_probe.py",
     ]
 
 
