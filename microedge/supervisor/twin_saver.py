@@ -87,10 +87,13 @@ class TwinSaver:
             held.alarm = self._reactor.call_later((due_ms - now_ms + 1) / 1000, lambda: self._put(held))
 
     def look(self, held: HeldTwin) -> None:
-        """Find out soon whether somebody has edited the file."""
-        if held.file is not None:
-            held.wants_look = True
-            self._put(held)
+        """Find out soon whether somebody has edited the file. Costs one stat if not, as after our own writes."""
+        if held.file is None:
+            return
+        if held.is_saving:
+            held.wants_look = True  # the file is the thread's
+        elif held.file.is_touched:
+            self._enqueue(held)
 
     def forget(self, held: HeldTwin) -> None:
         """Write it no more, unless it is being written just now."""
@@ -122,6 +125,9 @@ class TwinSaver:
 
     def _put(self, held: HeldTwin) -> None:
         held.alarm = held.due_ms = None
+        self._enqueue(held)
+
+    def _enqueue(self, held: HeldTwin) -> None:
         self._due[held.name] = held
         self._start_soon()
 
@@ -174,7 +180,7 @@ class TwinSaver:
             else:
                 self.consider(job.held)
             if job.held.wants_look:
-                self._put(job.held)
+                self.look(job.held)
             self._saved(job.held)
 
     def _look_again(self, held: HeldTwin) -> Callable[[], None]:

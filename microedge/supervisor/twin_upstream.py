@@ -31,6 +31,7 @@ class TwinUpstream:
     """`changed` is told what a document from above has changed."""
 
     def __init__(self, reactor: Reactor, exchange: Surroundings, changed: Callable[[HeldTwin, Effect], object]) -> None:
+        self.is_there = True
         self._reactor = reactor
         self._exchange = exchange
         self._changed = changed
@@ -99,6 +100,8 @@ class TwinUpstream:
 
     def publish_soon(self, held: HeldTwin) -> None:
         """Bring the reported properties to the upstream; what changes within a moment goes together."""
+        if not self.is_there:
+            return
         self._unpublished[held.name] = held
         if not self._is_armed:
             self._is_armed = True

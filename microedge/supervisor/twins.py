@@ -53,7 +53,6 @@ class Twins:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directory = os.path.join(state_dir, "twins")
-        self.has_upstream = True  # False: nobody above wants anything, whatever somebody did before
         self.retry: Callable[[str], None] = lambda name: None  # the module's desired properties changed: start it
         self._device = device
         self._reactor = reactor
@@ -63,6 +62,15 @@ class Twins:
         self._saver = TwinSaver(reactor, self._edited, self._saved, clock)
         self._reports = ReportQueue(reactor, self._take_report, clock)
         self._upstream = TwinUpstream(reactor, exchange, self._changed)
+
+    @property
+    def has_upstream(self) -> bool:
+        """False when nobody above wants anything, whatever somebody did before, and nobody is told anything."""
+        return self._upstream.is_there
+
+    @has_upstream.setter
+    def has_upstream(self, is_there: bool) -> None:
+        self._upstream.is_there = is_there
 
     # --- Which twins there are ---
 

@@ -84,6 +84,7 @@ class TwinFile:
         Raises:
             OSError: the disk is full, read-only or broken. The file holds what it held before, or `data`.
         """
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)  # somebody may have cleared everything away
         found = _signature(self.path)
         if found is not None and found != self._known and not self._is_untouched(found):
             return False
@@ -110,6 +111,12 @@ class TwinFile:
             return None
         self._crc = zlib.crc32(data)
         return data
+
+    @property
+    def is_touched(self) -> bool:
+        """True when somebody else may have written the file. Costs one stat."""
+        found = _signature(self.path)
+        return found is not None and found != self._known
 
     def is_unsettled(self, quiet_s: float) -> bool:
         """True while somebody else is writing the file: it is not ours, and changed within the last `quiet_s`.

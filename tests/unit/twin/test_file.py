@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import time
 
@@ -286,3 +287,11 @@ def test_a_file_is_unsettled_for_a_moment_after_somebody_else_wrote_it(file):
     age(file.path, -3_600)  # a clock that was set back
 
     assert not file.is_unsettled(60)
+
+
+def test_a_directory_that_was_cleared_away_is_made_again(file):
+    file.write(b"good 1")
+    shutil.rmtree(os.path.dirname(file.path))
+
+    assert file.write(b"good 2")
+    assert content(file.path) == b"good 2"
