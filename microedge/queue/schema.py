@@ -51,7 +51,7 @@ def connect(file: str, page_limit: int) -> sqlite3.Connection:
 
     Raises:
         QueueDamaged: the file belongs to another program or a later version. It was not changed.
-        sqlite3.Error: it cannot be opened, or is in use.
+        sqlite3.Error: it cannot be opened, is in use, or the file system does not take a WAL.
     """
     escaped = file.replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # all that a SQLite URI asks for
     uri = f"file:{escaped}?psow=0"
@@ -60,7 +60,8 @@ def connect(file: str, page_limit: int) -> sqlite3.Connection:
         db.execute(_LOCK)
         is_new = _is_new(db, file)
         for setting in _SETTINGS:
-            db.execute(setting)
+            db.execute(setting).fetchall()  # an I/O error comes only with the end of the answer
+        _check_journal(db)
         if page_limit:
             db.execute(f"PRAGMA max_page_count={page_limit}")
         if is_new:
@@ -80,6 +81,16 @@ def _is_new(db: sqlite3.Connection, file: str) -> bool:
         found = f"application_id {application_id:#x}, version {version}"
         raise QueueDamaged(file, f"{found}: expected {APPLICATION_ID:#x}, version {USER_VERSION}")
     return False
+
+
+def _check_journal(db: sqlite3.Connection) -> None:
+    """Refuse to work without a WAL: SQLite keeps the mode it had where it cannot have one, and says so only here.
+
+    A commit in that mode is durable only with the next fsync of the directory, which a power cut may precede.
+    """
+    mode = db.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"journal_mode is {mode!r}: expected 'wal'; does the file system lock files?")
 
 
 def _create(db: sqlite3.Connection) -> None:
