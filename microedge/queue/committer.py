@@ -51,7 +51,7 @@ class Committer:
         self._is_closing = False
         self._is_look_due = False
         self._is_urgent = False
-        self._is_rescue = False  # what only the damaged database had on disk is in RAM and must be written again
+        self._is_forced = False  # commit without asking whether it is due
         self._retry_timer: Timer | None = None
         self._held: set[Line] = set()  # lines that could not be read and wait for the next try
         self._away_bytes = self._away_most = 0
@@ -78,6 +78,14 @@ class Committer:
         """Commit what waits in this turn of the loop, without looking at its age."""
         self._is_urgent = True
         self._look_soon()
+
+    def set_aside(self) -> None:
+        """Take note of another letter; many of them do not wait in RAM until their time has come."""
+        letters = self._lines.dead
+        size = sum(stored_bytes(letter.message) for letter in letters if isinstance(letter.message, Message))
+        if len(letters) >= policy.AWAY_MESSAGES or size >= policy.AWAY_BYTES:
+            self._is_forced = True
+            self._look_soon()
 
     def when_saved(self, saved: Saved) -> None:
         """Commit all that has changed, without looking at its age, and call `saved` when it is on disk."""
@@ -124,7 +132,7 @@ class Committer:
             )
             self._lines.forget_disk("corrupt")
             self._noted = {}
-            self._is_rescue = True
+            self._is_forced = True  # what only the damaged database had on disk is in RAM
             self._look_soon()
         job = result.job
         if isinstance(job, Load):
@@ -161,8 +169,8 @@ class Committer:
             return
         now_ms = self._now_ms()
         pressure = self._pressure()
-        if self._is_rescue or self._savers:
-            self._is_rescue = False
+        if self._is_forced or self._savers:
+            self._is_forced = False
             self.start(now_ms)
             return
         if now_ms >= self._hold_until_ms and policy.is_commit_due(pressure, self._linger_ms, now_ms):

@@ -21,8 +21,8 @@ class Waiting(NamedTuple):
     priority: int
     age_ms: int
     expires_in_ms: int | None  # None: never
-    is_on_disk: bool
-    is_in_flight: bool
+    is_on_disk: bool = False
+    is_in_flight: bool = False
 
 
 class Gap(NamedTuple):
@@ -71,8 +71,8 @@ class View:
             if self._missing <= 0:
                 return
             if message is not None and (entry.expires_ms > self._now_ms or entry.ticket):
-                facts = entry.at_ms, entry.expires_ms, entry.row is not None, entry.ticket > 0
-                self._places.append(self._waiting(message, entry.line, *facts))
+                place = self._waiting(message, entry.line, entry.at_ms, entry.expires_ms)
+                self._places.append(place._replace(is_on_disk=entry.row is not None, is_in_flight=entry.ticket > 0))
                 self._missing -= 1
 
     def _look_at_rows(self, line: Line) -> None:
@@ -92,11 +92,8 @@ class View:
         for index in gap.indexes:
             expires_ms, message = loaded.messages[index]
             if expires_ms > self._now_ms:
-                yield self._waiting(message, gap.line, gap.row.at_ms, expires_ms, True, False)
+                yield self._waiting(message, gap.line, gap.row.at_ms, expires_ms)._replace(is_on_disk=True)
 
-    def _waiting(
-        self, message: Message, line: Line, at_ms: int, expires_ms: int, *is_on_disk_is_in_flight: bool
-    ) -> Waiting:
+    def _waiting(self, message: Message, line: Line, at_ms: int, expires_ms: int) -> Waiting:
         expires_in_ms = expires_ms - self._now_ms if expires_ms < NEVER_MS else None
-        age_ms = max(0, self._now_ms - at_ms)
-        return Waiting(message, line.priority, age_ms, expires_in_ms, *is_on_disk_is_in_flight)
+        return Waiting(message, line.priority, max(0, self._now_ms - at_ms), expires_in_ms)

@@ -183,6 +183,7 @@ class MessageQueue:
         The letter is on disk within the linger, and only then has the message settled.
         """
         self._lines.set_aside(ticket, reason, text)
+        self._committer.set_aside()
         self._after_acks()
 
     def set_live(self, endpoint: str, is_live: bool) -> None:

@@ -119,6 +119,20 @@ def test_a_message_set_aside_settles_within_the_linger_and_survives_a_power_cut_
     assert dropped(rig) == {"poison": 1}
 
 
+@pytest.mark.parametrize(("count", "size"), [(128, 10), (7, 10_000)])
+def test_many_letters_are_written_at_once_whether_somebody_waits_for_them_or_not(rig, count, size):
+    rig.queue.set_live(UPSTREAM, True)
+    for is_on_disk in (False, True):
+        for sequence in range(1, count + 1):
+            rig.queue.append(new_message(sequence, body=b"x" * size), [(UPSTREAM, 9, -1)])
+        rig.advance(6 if is_on_disk else 0)
+        before = rig.queue.status()["dead"]
+        rig.set_aside(count)
+        rig.pump()
+
+        assert rig.queue.status()["dead"] == before + count
+
+
 def test_a_letter_is_shown_at_once(rig):
     rig.put(1)
     rig.set_aside()
