@@ -10,13 +10,15 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0
 if TYPE_CHECKING:
     from microedge.message import Message
     from microedge.method import MethodResponse
+    from microedge.sdk.aio import AsyncModuleClient
     from microedge.sdk.client import ModuleClient
     from microedge.sdk.twin import DesiredPatch
 
 __version__ = "0.1.0"
-__all__ = ["DesiredPatch", "Message", "MethodResponse", "ModuleClient", "__version__"]
+__all__ = ["AsyncModuleClient", "DesiredPatch", "Message", "MethodResponse", "ModuleClient", "__version__"]
 
 _HOMES = {
+    "AsyncModuleClient": "microedge.sdk.aio",
     "DesiredPatch": "microedge.sdk.twin",
     "Message": "microedge.message",
     "MethodResponse": "microedge.method",

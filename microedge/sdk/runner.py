@@ -18,6 +18,7 @@ import traceback
 from microedge import wire
 from microedge.errors import RemoteProtocolError, printable
 from microedge.sdk.client import ModuleClient
+from microedge.sdk.job import is_async
 from microedge.sdk.link import HubGoneError, Link
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
@@ -59,7 +60,7 @@ def run_module(sock: socket.socket, start: dict[str, Any]) -> int:
     signal.signal(signal.SIGTERM, lambda signum, frame: client.request_stop())
     entry, code = _guard(lambda: load_entry(start), on_error=EXIT_CONFIG)
     if entry is not None:
-        _, code = _guard(lambda: entry(client), on_error=1)
+        _, code = _guard(lambda: enter(entry, client), on_error=1)
     with contextlib.suppress(OSError, ValueError, AttributeError):  # the module may have closed or replaced it
         sys.stdout.flush()
     try:
@@ -100,6 +101,19 @@ def load_entry(start: dict[str, Any]) -> Callable[[ModuleClient], object]:
     return found
 
 
+def enter(main: Callable[..., object], client: ModuleClient) -> None:
+    """Call a module's `main`, and return when it has ended: an `async def` on an event loop, with the client for that.
+
+    Raises whatever it raises.
+    """
+    if is_async(main):
+        from microedge.sdk.aio import run  # asyncio costs 9 MiB: only for those who use it
+
+        run(client, main)  # type: ignore[arg-type]  # is_async looked at it
+    else:
+        main(client)
+
+
 def _guard(step: Callable[[], Any], *, on_error: int) -> tuple[Any, int]:
     """Run a step of the module's code; whatever it raises becomes a traceback in its log and an exit code."""
     try:
@@ -117,10 +131,10 @@ def _guard(step: Callable[[], Any], *, on_error: int) -> tuple[Any, int]:
 
 
 def _explain(error: BaseException) -> None:
-    """Write the traceback from the module's own frames on: ours say nothing to its author."""
+    """Write the traceback from the module's own frames on: those above them say nothing to its author."""
     trace = error.__traceback__
-    ours = os.path.dirname(__file__)
-    while trace is not None and trace.tb_next and trace.tb_frame.f_code.co_filename.startswith((ours, "<frozen")):
+    above = (os.path.dirname(__file__), os.path.join(os.path.dirname(os.__file__), "asyncio"), "<frozen")
+    while trace is not None and trace.tb_next and trace.tb_frame.f_code.co_filename.startswith(above):
         trace = trace.tb_next
     sys.stderr.write("".join(traceback.format_exception(type(error), error, trace)))
     sys.stderr.write(f"<3>{printable(f'{type(error).__name__}: {error}', 500)}\n")

@@ -154,8 +154,9 @@ def manifest_of(block: Block) -> str:
     before = [other for other in MANIFESTS if other.page == block.page and 0 < block.line - other.line < 25]
     if before:
         return before[-1].text
-    outputs = re.findall(r'send\("(\w+)"', block.text)
-    return f'[module]\nschema = 1\nname = "example"\nversion = "1"\n[ports]\noutputs = {outputs!r}\n'
+    outputs, inputs = re.findall(r'send\("(\w+)"', block.text), re.findall(r'on_input\("(\w+)"', block.text)
+    ports = f"[ports]\ninputs = {inputs!r}\noutputs = {outputs!r}\n"
+    return f'[module]\nschema = 1\nname = "example"\nversion = "1"\n{ports}'
 
 
 def write_image(manifest: str, code: str, parent: Path) -> Path:

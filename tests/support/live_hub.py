@@ -22,6 +22,7 @@ from microedge.message import Envelope, Message, pack
 from microedge.method import MethodResponse, refusal
 from microedge.sdk.client import ModuleClient
 from microedge.sdk.link import Link
+from microedge.sdk.runner import enter
 from microedge.twin.state import TwinState
 from microedge.twin.twin import Twin
 from support.module_hub import start_document
@@ -32,17 +33,28 @@ _JSON = Envelope("orders", content_type="application/json", content_encoding="ut
 class LiveHub:
     """`start` runs a module; `client` may be used instead. Lists grow as things arrive; wait with `wait_until`."""
 
-    def __init__(self, *, window: int = 256, desired: dict[str, Any] | None = None, **start: Any) -> None:
+    def __init__(
+        self,
+        *,
+        window: int = 256,
+        desired: dict[str, Any] | None = None,
+        is_acknowledging: bool = True,
+        is_answering: bool = True,
+        answer: Callable[[Invocation], MethodResponse | None] = lambda invocation: refusal(404, "nobody"),
+        **start: Any,
+    ) -> None:
         self.twin = Twin("greenhouse-7", "north", TwinState())
         self.twin.reconcile(desired if desired is not None else {"interval_s": 5, "unit": "C"}, {}, 0)
         self.session = Session("north", "s1")
         self.messages: list[Message] = []
+        self.begun: list[int] = []
         self.done: list[tuple[int, str]] = []
         self.results: list[tuple[int, MethodResponse]] = []
         self.invocations: list[Invocation] = []
-        self.answer: Callable[[Invocation], MethodResponse | None] = lambda invocation: refusal(404, "nobody")
+        self.answer = answer
         self.is_ready = False
-        self.is_acknowledging = True
+        self.is_acknowledging = is_acknowledging
+        self.is_answering = is_answering  # reports
         self.progress = 0
         self.outcome: BaseException | None = None
         self._numbers = itertools.count(1)
@@ -100,11 +112,11 @@ class LiveHub:
         self._say(desired_frame(effect.version, told, is_whole=False))
         return effect.version
 
-    def deliver(self, body: object, *, to: str = "commands", epoch: int = 0) -> int:
+    def deliver(self, body: object, *, to: str = "commands", epoch: int = 0, kind: int = wire.DELIVER) -> int:
         """Send a message to an input; return the delivery id."""
         delivery = next(self._numbers)
         message = Message(_JSON, json.dumps(body).encode(), "desk", "s9", delivery, 1, 2)
-        self._say(wire.encode(wire.DELIVER, delivery, time_ms=epoch, head=to.encode(), body=pack(message)))
+        self._say(wire.encode(kind, delivery, time_ms=epoch, head=to.encode(), body=pack(message)))
         return delivery
 
     def call(self, method: str, payload: object = None) -> MethodResponse:
@@ -147,7 +159,7 @@ class LiveHub:
 
     def _run(self, main: Callable[[ModuleClient], object]) -> None:
         try:
-            main(self.client)
+            enter(main, self.client)
             self.client._link.drain(5.0)
         except BaseException as error:
             self.outcome = error
@@ -166,13 +178,14 @@ class LiveHub:
         if data[4:5] == bytes([wire.PROGRESS]):  # a frame of its own: the session has no word for it
             self.progress += 1
         self.messages += received.messages
+        self.begun += received.begun
         self.done += received.done
         self.results += received.results
         self.is_ready = self.is_ready or received.is_ready
         for message in received.messages:
             message.waiting = 0 if self.is_acknowledging else 1
         self._acknowledge()
-        for request, patch in received.reports:
+        for request, patch in received.reports if self.is_answering else ():
             self._say(self._reported(request, patch))
         for request, invocation in received.invocations:
             self.invocations.append(invocation)

@@ -240,6 +240,19 @@ def test_timers_run_in_wait_again_and_again_and_missed_calls_are_skipped(hub: Mo
     assert calls[2] - calls[1] < 5
 
 
+def test_the_same_callback_again_gets_another_interval(hub: ModuleHub):
+    calls: list[int] = []
+
+    def call() -> None:
+        calls.append(1)
+        hub.client.request_stop()
+
+    hub.client.every(3_600, call)
+    hub.client.every(0.001, call)
+    assert not hub.client.wait(15)
+    assert calls == [1]
+
+
 @pytest.mark.parametrize("seconds", [0, -1])
 def test_a_timer_needs_an_interval(hub: ModuleHub, seconds: float):
     with pytest.raises(ValueError, match="expected more than 0 seconds"):

@@ -140,6 +140,15 @@ def run(start: dict[str, Any]) -> tuple[int, list[int]]:
         ("raise OSError('the bus is not there yet')", 1, "<3>OSError: the bus is not there yet"),
         ("import sys\nsys.exit(78)", 78, ""),
         ("import sys\ndef main(client): sys.stdout.close()", 0, ""),
+        ("async def main(client): return 5", 0, ""),
+        ("import sys\nasync def main(client): sys.exit(7)", 7, ""),
+        (
+            "import sys\nasync def main(client):\n  client.every(0.001, lambda: sys.exit(7))\n  await client.run()",
+            7,
+            "",
+        ),
+        ("async def main(client): raise OSError('no probe')", 1, "<3>OSError: no probe"),
+        ("async def main(client): raise KeyboardInterrupt", 1, "KeyboardInterrupt"),
         ("import sys\ndef main(client): sys.stdout = None", 0, ""),
     ],
 )
@@ -158,8 +167,9 @@ def test_every_end_of_a_module_has_its_exit_code(
     assert words in capsys.readouterr().err
 
 
-def test_the_traceback_begins_in_the_modules_own_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    run(image(tmp_path, __init__="def main(client):\n    read()\ndef read():\n    raise OSError('no probe')\n"))
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_the_traceback_begins_in_the_modules_own_code(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str):
+    run(image(tmp_path, __init__=f"{kind}def main(client):\n    read()\ndef read():\n    raise OSError('no probe')\n"))
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
@@ -167,24 +177,42 @@ def test_the_traceback_begins_in_the_modules_own_code(tmp_path: Path, capsys: py
     assert not any("runner.py" in line for line in lines)
 
 
-def test_what_was_sent_before_main_returned_reaches_the_hub(tmp_path: Path):
-    code = "def main(client):\n    for n in range(50): client.send('readings', n)\n"
+@pytest.mark.parametrize(("kind", "wait"), [("", ""), ("async ", "await ")])
+def test_what_was_sent_before_main_returned_reaches_the_hub(tmp_path: Path, kind: str, wait: str):
+    code = f"{kind}def main(client):\n    for n in range(50): {wait}client.send('readings', n)\n"
 
-    assert run(image(tmp_path, __init__=code)) == (0, [wire.SEND] * 50)
+    code, kinds = run(image(tmp_path, __init__=code))
+    assert (code, kinds.count(wire.SEND)) == (0, 50)
 
 
-def test_a_module_whose_hub_is_gone_ends_with_70(tmp_path: Path):
-    start = image(tmp_path, __init__="def main(client):\n    while True: client.send('readings', 1)\n")
+@pytest.mark.parametrize(("kind", "wait"), [("", ""), ("async ", "await ")])
+def test_a_module_whose_hub_is_gone_ends_with_70(tmp_path: Path, kind: str, wait: str):
+    code = f"{kind}def main(client):\n    while True: {wait}client.send('readings', 1)\n"
+    start = image(tmp_path, __init__=code)
     ours, theirs = socket.socketpair()
     ours.close()
     with theirs:
         assert run_module(theirs, start) == 70
 
 
-def test_sigterm_asks_a_module_to_return(tmp_path: Path):
-    code = "import os, signal\ndef main(client):\n    os.kill(os.getpid(), signal.SIGTERM)\n    client.run()\n"
+@pytest.mark.parametrize(("kind", "wait"), [("", ""), ("async ", "await ")])
+def test_sigterm_asks_a_module_to_return(tmp_path: Path, kind: str, wait: str):
+    code = f"{kind}def main(client):\n    os.kill(os.getpid(), signal.SIGTERM)\n    {wait}client.run()\n"
+    code = f"import os, signal\n{code}"
 
     assert run(image(tmp_path, __init__=code))[0] == 0
+
+
+def test_sigterm_during_the_wait_wakes_an_event_loop(tmp_path: Path):
+    code = (
+        "import asyncio, os, signal\n"
+        "async def main(client):\n"
+        "    asyncio.get_running_loop().call_later(0.02, os.kill, os.getpid(), signal.SIGTERM)\n"
+        "    await client.run()\n"
+    )
+
+    assert run(image(tmp_path, __init__=code))[0] == 0
+    assert callable(signal.getsignal(signal.SIGTERM)), "a second one must not kill while the last words go out"
 
 
 # --- read_start ---
