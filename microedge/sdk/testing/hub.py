@@ -8,30 +8,21 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Union
+from typing import Any
 
-from microedge.config.discovery import Discovery
-from microedge.config.image import read_image
-from microedge.config.model import Config, DeviceConfig, Image, InstanceConfig, PathsConfig
-from microedge.config.places import bundled_modules_dir
-from microedge.config.plan import InstancePlan, plan
-from microedge.hub.parser import parse
-from microedge.hub.route import LOWEST_PRIORITY, Route
+from microedge.config.plan import InstancePlan
 from microedge.message import Message
 from microedge.method import DEFAULT_RESPONSE_TIMEOUT_S, MethodResponse
 from microedge.patch import merge_patch
-from microedge.sdk.testing.instance import Main, PlayedInstance
+from microedge.sdk.testing.instance import PlayedInstance
 from microedge.sdk.testing.log import LogLine
 from microedge.sdk.testing.module import Module
+from microedge.sdk.testing.plans import Layout, Main, Routes, Source, instance_of, layout_in, layout_of
 from microedge.sdk.testing.scene import Scene
-from microedge.sdk.testing.site import DEVICE, Site
+from microedge.sdk.testing.site import Site
 from microedge.sdk.testing.store import DeadMessage
 from microedge.twin.limits import DESIRED, check_document
 from microedge.twin.twin import Twin
-
-Source = Union[str, "os.PathLike[str]", Main]
-Routes = Union[Sequence[str], Mapping[str, Union[str, Mapping[str, Any]]]]
-_EVERYTHING = {"everything": "FROM /messages/* INTO $upstream"}  # what holds without a [routes] table
 
 
 class Hub:
@@ -61,21 +52,36 @@ class Hub:
         Raises:
             RouteSyntaxError: a route does not follow the grammar.
         """
-        self._site = Site(_routes(_EVERYTHING if routes is None else routes))
         self._modules: dict[str, Module] = {}
         self._patience_s = patience_s
         self._data_dir = ""
-        self._first: Callable[[], Module] | None = None
+        self._first: list[Callable[[], object]] = []
+        self._lay_out(layout_of(routes))
         if module is not None:
-            self._first = partial(self.add, module, name=name, desired=desired, inputs=inputs, outputs=outputs, env=env)
+            add = partial(self.add, module, name=name, desired=desired, inputs=inputs, outputs=outputs, env=env)
+            self._first.append(add)
+
+    @classmethod
+    def configured(cls, file: str | os.PathLike[str], *, patience_s: float = 10.0) -> Hub:
+        """Return a hub with all that a microedge.toml says: the instances that it starts, their settings, its routes.
+
+        What it says of the upstream, the state directory and the size of the store is left aside.
+
+        Raises:
+            ConfigError: something in it is wrong.
+            ModuleImageError: an image that it names, or one in its modules directory, cannot be used.
+        """
+        hub = cls(patience_s=patience_s)
+        hub._lay_out(layout_in(file))
+        return hub
 
     def __enter__(self) -> Hub:
         __tracebackhide__ = True
         self._data_dir = tempfile.mkdtemp(prefix="microedge-test-")
         self._site.open()
         try:
-            if self._first is not None:
-                self._first()
+            for add in self._first:
+                add()
         except BaseException:
             self._close()
             raise
@@ -114,21 +120,8 @@ class Hub:
             ValueError: there is such an instance already.
         """
         __tracebackhide__ = True
-        image = _function_image(name, inputs, outputs) if callable(module) else read_image(_directory(module))
-        one = _plan(image, name or image.name, desired or {}, env or {})
-        if one.name in self._modules:
-            raise ValueError(f"name = {one.name!r}: expected another one; this hub has that already")
-        log: list[LogLine] = []
-        data_dir = os.path.join(self._data_dir, one.name)
-        os.makedirs(data_dir)
-        scene = Scene(image.name, (image.directory, data_dir), one.env, lambda line: log.append(LogLine.parse(line)))
-        main = module if callable(module) else None
-        instance = PlayedInstance(one, main, self._twin(one), scene)
-        self._modules[one.name] = added = Module(self._site, instance, log, data_dir)
-        self._site.add(instance)
-        instance.start(self._site.clock, data_dir, self._patience_s)
-        self._site.work()
-        return added
+        one = instance_of(module, name, (inputs, outputs), desired or {}, env or {})
+        return self._add(one, module if callable(module) else None)
 
     # --- Time, and the way up ---
 
@@ -251,11 +244,31 @@ class Hub:
             raise LookupError(f'this hub has {len(self._modules)} modules: {known}; say which: hub["NAME"]')
         return next(iter(self._modules.values()))
 
+    def _lay_out(self, layout: Layout) -> None:
+        self._site = Site(layout)
+        self._first = [partial(self._add, one, None) for one in layout.instances]
+
+    def _add(self, one: InstancePlan, main: Main | None) -> Module:
+        __tracebackhide__ = True
+        if one.name in self._modules:
+            raise ValueError(f"name = {one.name!r}: expected another one; this hub has that already")
+        log: list[LogLine] = []
+        data_dir, image = os.path.join(self._data_dir, one.name), one.image
+        twin = self._twin(one)
+        os.makedirs(data_dir)
+        scene = Scene(image.name, (image.directory, data_dir), one.env, lambda line: log.append(LogLine.parse(line)))
+        instance = PlayedInstance(one, main, twin, scene)
+        self._modules[one.name] = added = Module(self._site, instance, log, data_dir)
+        self._site.add(instance)
+        instance.start(self._site.clock, data_dir, self._patience_s)
+        self._site.work()
+        return added
+
     def _twin(self, one: InstancePlan) -> Twin:
         configured = one.config.desired if one.config is not None else {}
         check_document(configured, DESIRED)
         check_document(merge_patch(one.image.desired, configured), DESIRED)
-        twin = Twin(DEVICE, one.name)
+        twin = Twin(self._site.device, one.name)
         twin.reconcile(one.image.desired, configured, self._site.clock.wall_ms)
         return twin
 
@@ -264,32 +277,3 @@ class Hub:
             self._site.close()
         finally:
             shutil.rmtree(self._data_dir, ignore_errors=True)
-
-
-def _routes(routes: Routes) -> list[Route]:
-    """Return routes as a [routes] table would make them."""
-    named = routes.items() if isinstance(routes, Mapping) else ((f"route{n}", it) for n, it in enumerate(routes, 1))
-    tables: list[tuple[str, Mapping[str, Any]]]
-    tables = [(name, {"route": each} if isinstance(each, str) else each) for name, each in named]
-    return [
-        parse(name, table["route"], priority=table.get("priority", LOWEST_PRIORITY), ttl_s=table.get("ttl_s"))
-        for name, table in tables
-    ]
-
-
-def _directory(module: str | os.PathLike[str]) -> str:
-    """Return the directory of an image: a path, or the bare name of a bundled one."""
-    path = os.fspath(module)
-    bundled = os.path.join(bundled_modules_dir(), path)
-    return bundled if os.sep not in path and not os.path.isdir(path) and os.path.isdir(bundled) else path
-
-
-def _function_image(name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Image:
-    return Image(name or "module", "0", "", "", "", inputs=tuple(inputs), outputs=tuple(outputs))
-
-
-def _plan(image: Image, name: str, desired: Mapping[str, Any], env: Mapping[str, str]) -> InstancePlan:
-    """Return how the supervisor would run this image under this name."""
-    instance = InstanceConfig(name, image.name, desired=desired, env=env)
-    config = Config("", DeviceConfig(DEVICE), PathsConfig("", ""), modules={name: instance})
-    return plan(config, Discovery(images={image.name: image})).instances[0]

@@ -18,13 +18,13 @@ from microedge.sdk.job import is_async
 from microedge.sdk.link import Link
 from microedge.sdk.runner import load_entry
 from microedge.sdk.testing.clock import VirtualClock
+from microedge.sdk.testing.plans import Main
 from microedge.sdk.testing.scene import Scene
 from microedge.sdk.testing.strand import KilledError, Strand
 from microedge.supervisor.exchange import Exchange
 from microedge.supervisor.instance import Instance
 from microedge.twin.twin import Twin
 
-Main = Callable[[Any], object]
 _READ_BYTES = 1 << 20
 _PROGRESS_S = 3_600.0  # who hangs is seen by the strand's patience
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import TracebackType
 from typing import cast
 
-from microedge.hub.route import Route
 from microedge.hub.table import RouteTable
 from microedge.queue.queue import MessageQueue
 from microedge.sdk.testing.clock import VirtualClock
 from microedge.sdk.testing.failures import Failures
 from microedge.sdk.testing.instance import PlayedInstance
+from microedge.sdk.testing.plans import Layout
 from microedge.sdk.testing.reactor import START_S, VirtualReactor
 from microedge.sdk.testing.store import MemoryQueue, MemoryUpstream
 from microedge.supervisor.exchange import Exchange
@@ -23,8 +23,6 @@ from microedge.supervisor.twin_changes import TwinChanges
 from microedge.twin.saving import SaveTimer
 
 _SDK = os.path.dirname(os.path.dirname(__file__))
-DEVICE = "test-device"
-TTL_S = 7_200  # the default of [store] ttl_s
 _SAME_MOMENT_S = 1e-6  # what sums of seconds may be apart by rounding
 _MAX_TURNS = 10_000  # of one module while no time passes: more is a loop that waits for nothing
 _LOOK_S = 0.02  # in real time, at descriptors of several modules by turns
@@ -33,10 +31,12 @@ _LOOK_S = 0.02  # in real time, at descriptors of several modules by turns
 class Site:
     """One device in memory. `settle` and `let_pass` are all that makes anything happen."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, layout: Layout) -> None:
+        """Build everything; nothing happens yet, and no instance is there."""
+        self.device = layout.device
         self.reactor = VirtualReactor()
         self.clock = VirtualClock(self.reactor)
-        self.exchange = Exchange(self.reactor, RouteTable(list(routes), ttl_s=TTL_S, device=DEVICE))
+        self.exchange = Exchange(self.reactor, RouteTable(layout.routes, ttl_s=layout.ttl_s, device=layout.device))
         self.queue = MemoryQueue(self.reactor, self.exchange)
         self.upstream = MemoryUpstream(self.reactor)
         self._failures = Failures(self.clock.strand_here)

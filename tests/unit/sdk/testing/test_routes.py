@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from microedge import Message, ModuleClient
-from microedge.errors import RouteSyntaxError
+from microedge.errors import ModuleImageError, RouteSyntaxError
 from microedge.sdk.testing import Hub
 
 
@@ -130,3 +131,39 @@ def test_two_instances_of_one_image_do_not_share_their_variables() -> None:
             module.send("in", {"t": 1})
 
         assert [len(module.take_all("out")) for module in (first, second)] == [1, 1]
+
+
+def test_a_whole_configuration_can_be_tested(tmp_path: Path) -> None:
+    (tmp_path / "microedge.toml").write_text(
+        """
+        [device]
+        id = "greenhouse-7"
+        [modules.sensor]
+        image = "simulated_sensor"
+        desired = { interval_s = 60 }
+        [modules.calm]
+        image = "filter"
+        desired = { rules = [{ kind = "rate", interval_s = 600 }] }
+        [modules.spare]
+        image = "filter"
+        autostart = false
+        [routes]
+        measured = 'FROM /messages/modules/sensor/* INTO BrokeredEndpoint("/modules/calm/inputs/in")'
+        told = "FROM /messages/modules/calm/outputs/out INTO $upstream"
+        """
+    )
+
+    with Hub.configured(tmp_path / "microedge.toml") as hub:
+        hub.advance(3_599)
+
+        assert len(hub["sensor"].take_all("readings")) == 60
+        assert [message.module for message in hub.upstream] == ["calm"] * 6
+        with pytest.raises(KeyError):
+            hub["spare"]
+
+
+def test_a_configuration_with_a_mistake_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "microedge.toml").write_text("[modules.sensor]\nimage = 'simulated_senso'\n")
+
+    with pytest.raises(ModuleImageError, match="did you mean simulated_sensor"):
+        Hub.configured(tmp_path / "microedge.toml")
