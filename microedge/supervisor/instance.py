@@ -153,19 +153,18 @@ class Instance:
         try:
             data_dir = os.path.join(services.data_dir, self.name)
             os.makedirs(data_dir, mode=0o700, exist_ok=True)
+            document = json.dumps(self._start_document(data_dir), separators=(",", ":"), ensure_ascii=False)
+            frame = wire.encode(wire.START, body=document.encode("utf-8", "surrogatepass"))  # a path may be no UTF-8
             self.process = Process(services.reactor, self.ring)
         except OSError as error:  # no descriptors left, or a disk that is full or read-only
             self._spawned(0, f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
             return
+        except LocalProtocolError as error:  # a twin can hardly be that large, env can
+            self._spawned(0, str(error))
+            return
         self.session = Session(self.name, os.urandom(6).hex())
         self._heard_s = self.started_s = time.monotonic()
         self.began_ms = boot_ms()
-        document = json.dumps(self._start_document(data_dir), separators=(",", ":"), ensure_ascii=False)
-        try:
-            frame = wire.encode(wire.START, body=document.encode())
-        except LocalProtocolError as error:  # both halves of a twin can hardly be that large, env can
-            self._spawned(0, str(error))
-            return
         self.process.spawn(services.launcher, self.plan.image.launch, frame, self._spawned)
         self._arm(self.plan.supervision.ready_timeout_s, self._ready_late)
 

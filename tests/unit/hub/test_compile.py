@@ -364,3 +364,18 @@ def test_a_condition_that_is_decided_does_not_ask_for_the_body():
 
     assert condition.evaluate(facts) is False
     assert facts.problem is None
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("properties.reported.pump.state", True),
+        ("properties.reported.nothing", False),
+        ("properties.desired.pump", False),
+        ("tags.pump", False),
+    ],
+)
+def test_twin_change_includes_reads_a_patch_of_reported_properties_as_edgehub_sends_it(path: str, expected: bool):
+    change = message({"pump": {"state": "on"}, "nothing": None})
+
+    assert value_of(f"twin_change_includes({path})", change, source="/twinChangeNotifications") is expected

@@ -277,3 +277,13 @@ def test_changes_of_twins_take_their_own_routes():
     assert routes.decide_twin_change(json_message({})).targets == (("$upstream", 9, STORE_TTL_S),)
     assert routes.decide(json_message({})).targets == (("$upstream", 9, STORE_TTL_S),)
     assert routes.counts() == {"messages": 1, "twins": 1, "all": 3}
+
+
+def test_a_twin_change_says_so_in_its_system_properties():
+    routes = table(
+        parse("type", "FROM /twinChangeNotifications WHERE $messageType = 'twinChangeNotification' INTO $upstream"),
+        parse("schema", f"FROM /* WHERE $messageSchema = 'twinChangeNotification' INTO {VALVE}"),
+    )
+
+    assert len(routes.decide_twin_change(json_message({})).targets) == 2
+    assert routes.decide(json_message({})).targets == ()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
 from support.modules_in_process import InProcessModule, Site
+
+from microedge.message import Envelope, Message
 
 VALVE = 'BrokeredEndpoint("/modules/valve/inputs/x")'
 HOT = f"FROM /messages/modules/probe/outputs/readings WHERE $body.level > 3 INTO {VALVE}"
@@ -63,3 +66,27 @@ def test_a_body_that_a_route_cannot_read_is_told_once_for_an_output(
         "content type is 'text/plain', expected 'application/json'"
     ]
     assert site.exchange.routes.undefined_bodies == {"content_type": 3}
+
+
+def change(**patch: object) -> Message:
+    body = json.dumps(patch).encode()
+    envelope = Envelope("twinChangeNotifications", content_type="application/json", content_encoding="utf-8")
+    return Message(envelope, body, "probe", "twins-1", 1, 0, 0)
+
+
+def test_a_change_of_reported_properties_goes_where_its_routes_lead_and_is_not_missed_elsewhere():
+    site = Site(f"FROM /twinChangeNotifications WHERE twin_change_includes(properties.reported.a) INTO {VALVE}")
+    site.exchange.route_twin_change(change(a=1))
+    site.exchange.route_twin_change(change(b=1))
+
+    queued = site.queue.lease("/modules/valve/inputs/x", 10, 10_000)
+    assert [message.json() for _, message in queued] == [{"a": 1}]
+    assert site.exchange.dropped == {}
+
+
+def test_changes_that_come_too_fast_are_told_once(site: Site, caplog: pytest.LogCaptureFixture):
+    for _ in range(3):
+        site.exchange.drop_twin_change("probe")
+
+    assert site.exchange.dropped == {"twin_changes": 3}
+    assert len(caplog.records) == 1

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fake_processes import World, plan
 
+from microedge.config.model import InstanceConfig
+from microedge.config.plan import InstancePlan
 from microedge.supervisor.fleet import Fleet
 from microedge.supervisor.lifecycle import State
 
@@ -158,3 +162,50 @@ def test_a_fleet_that_stops_while_it_starts_begins_nothing_new(site: Site):
 
 def test_states_are_those_of_the_contract():
     assert {state.value for state in State} >= {"stopped", "starting", "running", "unhealthy", "backoff", "failed"}
+
+
+def configured(**config: Any) -> InstancePlan:
+    return replace(plan("a"), config=InstanceConfig("a", "a", **config))
+
+
+def test_other_desired_properties_alone_restart_nothing(site: Site):
+    site.fleet.apply([plan("a")])
+    site.world.processes[0].appear().ready()
+    site.fleet.apply([configured(desired={"unit": "K"})])
+    site.fleet.apply([configured(desired={"unit": "C"})])
+    assert site.states() == {"a": "running"}
+    assert site.fleet.instances["a"].plan.config == configured(desired={"unit": "C"}).config
+    site.fleet.apply([configured(desired={"unit": "C"}, limits={"memory_mib": 32})])
+
+    assert site.states() == {"a": "restarting"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "is_by_hand", "state"),
+    [
+        ("always", 78, False, "starting"),  # its settings were wrong
+        ("always", 1, False, "starting"),  # in back-off
+        ("never", 1, False, "failed"),  # its policy says no more
+        ("always", 1, True, "backoff"),  # a person has stopped it
+    ],
+)
+def test_other_settings_start_what_waits_or_failed_for_them(
+    site: Site, policy: str, code: int, is_by_hand: bool, state: str
+):
+    site.fleet.apply([plan("a", restart=policy)])
+    site.world.processes[0].appear().end(code=code)
+    for process in site.world.processes[1:]:  # the first retry comes at once
+        process.appear().end(code=code)
+    site.fleet.instances["a"].is_stopped_by_hand = is_by_hand
+    site.fleet.retry("a")
+    site.fleet.retry("unknown")
+
+    assert site.states() == {"a": state}
+
+
+def test_other_settings_change_nothing_for_one_that_runs(site: Site):
+    site.fleet.apply([plan("a")])
+    site.world.processes[0].appear().ready()
+    site.fleet.retry("a")
+
+    assert site.states() == {"a": "running"}

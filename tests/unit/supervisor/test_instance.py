@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,38 @@ def test_nothing_of_a_process_is_left_open_when_it_has_ended(world: World):
 
     assert world.reactor.readers == {}
     assert world.reactor.writers == {}
+
+
+def test_what_is_too_much_for_a_start_is_said_and_tried_again_later(world: World):
+    def too_much(_one: Instance) -> dict[str, object]:
+        return {"desired": {"text": "x" * 400_000}}
+
+    one = Instance(plan(), replace(world.services, start_twin=too_much))
+    one.start()
+
+    assert one.state is State.BACKOFF
+    assert "frame of head_bytes=0" in one.reason
+
+
+def test_a_module_that_is_paused_is_not_read_and_not_taken_for_hung(world: World):
+    one = instance(world, hang_timeout_s=5)
+    one.start()
+    process = world.processes[0].appear().ready()
+    assert one.process is not None
+    one.process.pause()
+    process.send(wire.encode(wire.SEND, 1, time_ms=1, head=HEAD, body=b"{}"))
+    world.reactor.pass_time(20)
+    assert (one.state, world.sessions) == (State.RUNNING, ["opened probe"])
+    one.process.resume()
+    world.reactor.settle()
+
+    assert world.sessions == ["opened probe", "message 1 of probe"]
+
+
+def test_a_directory_whose_name_is_no_text_is_no_obstacle(tmp_path: Path):
+    world = World(tmp_path / os.fsdecode(b"caf\xe9"))
+    instance(world).start()
+    process = world.processes[0].appear()
+
+    assert process.frames() == [wire.START]
+    world.close()

@@ -105,3 +105,12 @@ def test_closing_ends_it_even_with_a_change_under_way(watched: Watched):
 
     assert watched.after() == 0
     assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_an_eager_watch_does_not_wait_for_quiet(watched: Watched):
+    watched.watch._is_eager = True
+    for number in range(20):
+        (watched.directory / f"new{number}").write_text("x")
+        watched.reactor.run_for(0.02)
+
+    assert watched.count >= 2
