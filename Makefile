@@ -21,8 +21,8 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run dev deps-system check format test unit integration fault fault-long footprint docs bench firmware \
-	test-all build package all clean
+.PHONY: help run dev deps-system check format test unit integration fault fault-long powercut footprint docs bench \
+	firmware test-all build package all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,11 +55,14 @@ unit: $(DEV) ## unit, contract and property tests: seconds, no broker
 integration: $(DEV) deps-system ## real processes, a real broker, real pseudo-terminals
 	$(PYTEST) -q tests/integration $(ARGS)
 
-fault: $(DEV) deps-system ## SIGKILL, full disk, lost links, broken peers
-	$(PYTEST) -q tests/fault $(ARGS)
+fault: $(DEV) deps-system ## SIGKILL, power cuts, full disk, lost links, broken peers
+	$(PYTEST) -q tests/fault tests/powercut $(ARGS)
 
 fault-long: $(DEV) deps-system ## the long campaigns, among them 100 SIGKILLs at random moments (minutes)
 	$(PYTEST) -q -m slow tests $(ARGS)
+
+powercut: $(DEV) ## 20,000 power cuts per fault model, failing disks, 100 real cuts where root may mount (minutes)
+	@PYTHONPATH=tests $(PY) -m powercut $(ARGS)
 
 footprint: $(DEV) deps-system ## memory, wake-ups, bytes written, start-up time against their budgets
 	$(PYTEST) -q tests/footprint $(ARGS)

@@ -13,7 +13,7 @@ from support.leaks import MARK, Snapshot, leaks_since
 from support.requirements import require_program
 
 _TESTS = Path(__file__).parent
-_REAL = {"integration", "fault", "footprint"}  # directories whose tests start processes, threads and connections
+_REAL = {"integration", "fault", "footprint", "powercut"}  # their tests start processes, threads and connections
 
 # A shell that runs this in the background ignores SIGINT, and every child would inherit that; tests send it as Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail an integration, fault or footprint test that leaves a process, thread or descriptor.
+    """Fail an integration, fault, footprint or powercut test that leaves a process, thread or descriptor.
 
     Torn down after the test's own fixtures. A fixture of a wider scope must be named in the test's signature: it then
     exists before the first look.

@@ -1,0 +1,27 @@
+"""Real cuts, where root may mount: ext4 is shut down under a running process."""
+
+from __future__ import annotations
+
+import pytest
+
+from powercut.cuts import cut_for_real, why_not
+
+
+@pytest.fixture
+def ext4() -> None:
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.mark.usefixtures("ext4")
+def test_no_real_cut_loses_what_was_settled():
+    figures = cut_for_real(4)
+
+    assert figures["violations"] == []
+    assert figures["settled_messages"] > 0
+
+
+@pytest.mark.usefixtures("ext4")
+def test_real_cuts_see_the_difference_that_fsync_makes():
+    assert cut_for_real(8, synchronous="NORMAL")["violations"] != []
