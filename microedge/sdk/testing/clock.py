@@ -110,7 +110,7 @@ class VirtualClock:
             return wall_s() if clock == time.CLOCK_REALTIME else real_gettime(clock)
 
         def sleep(seconds: float) -> None:
-            self._strand.park(_after(reactor.now_s, seconds), lambda timeout_s: False)
+            self._strand.park(reactor.now_s + max(0.0, seconds), lambda timeout_s: False)
 
         in_seconds: dict[str, Callable[..., float]] = {
             "monotonic": boot_s,
@@ -149,7 +149,7 @@ class TurnPoll:
         """As of a poll object, in virtual time; the hub has its turn even when something is there already."""
         is_endless = timeout_ms is None or timeout_ms < 0
         wait_s = math.inf if is_endless or timeout_ms is None else max(0.0, timeout_ms - _ROUNDED_MS) / 1000
-        self._strand.park(_after(self._reactor.now_s, wait_s), self._look, has_outside=len(self._fds) > 1)
+        self._strand.park(self._reactor.now_s + wait_s, self._look, has_outside=len(self._fds) > 1)
         return self._poll.poll(0)
 
     def _look(self, timeout_s: float) -> bool:
@@ -168,16 +168,11 @@ class TurnSelector(selectors.PollSelector):
         """As of a selector, in virtual time."""
         wait_s = math.inf if timeout is None else max(0.0, timeout)
         ours = 2  # the hub's socket and the loop's own, by which other threads wake it
-        self._strand.park(_after(self._reactor.now_s, wait_s), self._look, has_outside=len(self.get_map()) > ours)
+        self._strand.park(self._reactor.now_s + wait_s, self._look, has_outside=len(self.get_map()) > ours)
         return super().select(0)
 
     def _look(self, timeout_s: float) -> bool:
         return bool(super().select(timeout_s))
-
-
-def _after(now_s: float, wait_s: float) -> float:
-    """Return when a wait is over: later than now, if only by as little as a number can be, unless it is none."""
-    return max(now_s + wait_s, math.nextafter(now_s, math.inf)) if wait_s > 0 else now_s
 
 
 def _in_ns(in_seconds: Callable[..., float]) -> Callable[..., int]:

@@ -14,9 +14,8 @@ from microedge.errors import TwinError
 from microedge.hub.session import WINDOW, WINDOW_BYTES, Received, Session
 from microedge.hub.twin_frames import desired_frame, report_refused_frame, reported_frame
 from microedge.sdk.client import ModuleClient
-from microedge.sdk.job import is_async
 from microedge.sdk.link import Link
-from microedge.sdk.runner import load_entry
+from microedge.sdk.runner import EXIT_CONFIG, enter, load_entry
 from microedge.sdk.testing.clock import VirtualClock
 from microedge.sdk.testing.plans import Main
 from microedge.sdk.testing.scene import Scene
@@ -47,6 +46,7 @@ class PlayedInstance:
         self._unsent: list[bytes] = []
         self._socket: socket.socket
         self._runs = 0
+        self._is_loaded = False
         self._errors: list[BaseException] = []  # what has ended it and no test has seen
 
     @property
@@ -61,7 +61,8 @@ class PlayedInstance:
             return None
         error = self.strand.error
         if not isinstance(error, SystemExit):
-            return int(error is not None)
+            is_unloadable = isinstance(error, (ImportError, SyntaxError)) and not self._is_loaded
+            return EXIT_CONFIG if is_unloadable else int(error is not None)
         code = error.code if error.code is not None else 0
         return code & 0xFF if isinstance(code, int) else 1
 
@@ -153,7 +154,10 @@ class PlayedInstance:
             link = Link(sock)
             link.open()
             try:
-                _call(self._main or load_entry(start), ModuleClient(link, start))
+                client = ModuleClient(link, start)
+                main = self._main or load_entry(start)
+                self._is_loaded = True
+                enter(main, client)
             finally:
                 _drain(link)
 
@@ -224,15 +228,6 @@ class PlayedInstance:
             "window_bytes": WINDOW_BYTES,
             "progress_s": _PROGRESS_S,
         }
-
-
-def _call(main: Main, client: ModuleClient) -> None:
-    if is_async(main):
-        from microedge.sdk import aio  # brings asyncio
-
-        aio.run(client, main)  # type: ignore[arg-type]  # is_async looked at it
-    else:
-        main(client)
 
 
 def _drain(link: Link) -> None:

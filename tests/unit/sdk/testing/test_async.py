@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from microedge import Message, MethodResponse
+from microedge.sdk.aio import AsyncModuleClient
 from microedge.sdk.testing import Hub
 
-aio = pytest.importorskip("microedge.sdk.aio", reason="there is no client for asyncio yet")
 PORTS: dict[str, Any] = {"inputs": ["commands"], "outputs": ["ticks"]}
 
 
 def test_an_async_module_has_all_verbs_in_virtual_time() -> None:
-    async def main(client: Any) -> None:
+    async def main(client: AsyncModuleClient) -> None:
         async def obey(message: Message) -> None:
             await asyncio.sleep(2)
             await client.send("ticks", {"done": message.json()})
@@ -44,7 +44,7 @@ def test_an_async_module_has_all_verbs_in_virtual_time() -> None:
 
 
 def test_what_an_async_callback_raises_comes_out() -> None:
-    async def main(client: Any) -> None:
+    async def main(client: AsyncModuleClient) -> None:
         async def obey(message: Message) -> None:
             await asyncio.sleep(0)
             raise RuntimeError("no pump")
@@ -62,7 +62,7 @@ def test_what_an_async_callback_raises_comes_out() -> None:
 
 
 def test_what_ends_an_async_module_comes_out() -> None:
-    async def main(client: Any) -> None:
+    async def main(client: AsyncModuleClient) -> None:
         async def look() -> None:
             raise RuntimeError("no probe")
 
@@ -77,7 +77,7 @@ def test_what_ends_an_async_module_comes_out() -> None:
 
 
 def test_an_async_module_leaves_nothing_behind_when_the_test_fails() -> None:
-    async def main(client: Any) -> None:
+    async def main(client: AsyncModuleClient) -> None:
         while True:
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(1)

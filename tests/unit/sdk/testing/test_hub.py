@@ -454,6 +454,18 @@ def test_a_module_is_imported_anew_for_each_hub_and_leaves_no_import_behind(tmp_
     assert (set(sys.modules), sys.path) == before
 
 
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [("import nowhere", 78), ("def main(client) return", 78), ("1 / 0", 1), ("def main(client): import nowhere", 1)],
+)
+def test_code_that_cannot_be_loaded_ends_as_it_would_on_a_device(tmp_path: Path, code: str, exit_code: int) -> None:
+    hub = Hub(image(tmp_path, code))
+
+    with pytest.raises((ImportError, SyntaxError, ZeroDivisionError)), hub:
+        pass
+    assert hub.exit_code == exit_code
+
+
 def test_vendored_dependencies_are_found(tmp_path: Path) -> None:
     code = "def main(client):\n    import vendored_thing\n    client.send('readings', vendored_thing.ANSWER)\n"
     directory = image(tmp_path, code)
