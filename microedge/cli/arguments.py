@@ -323,7 +323,9 @@ def _add_queue(queue: _Verbs) -> None:
     replay.add_argument("ids", metavar="ID", nargs="*", type=_whole, help="as microedge queue peek --dead shows them")
     replay.add_argument("--endpoint", metavar="E", default="", help="those for upstream, or MODULE/INPUT")
     replay.add_argument("--all", action="store_true", help="all of them")
-    purge = queue.add("purge", "queue_acting:purge", "delete messages that wait, or dead letters, for good", _QUEUE_PURGE)
+    purge = queue.add(
+        "purge", "queue_acting:purge", "delete messages that wait, or dead letters, for good", _QUEUE_PURGE
+    )
     purge.add_argument("endpoint", metavar="ENDPOINT", nargs="?", default="", help=where)
     purge.add_argument("--dead", action="store_true", help="dead letters, not what waits")
     purge.add_argument("--module", metavar="M", default="", help="only what this module sent")
