@@ -62,7 +62,7 @@ class Module:
 
     @property
     def exit_code(self) -> int | None:
-        """None while `main` runs; then 0, 1 after an exception, 78 if it could not be loaded, or what it gave sys.exit."""
+        """None while `main` runs; then 0, 1 after an exception, 78 if it cannot be loaded, or what it gave sys.exit."""
         return self._instance.exit_code
 
     def send(
