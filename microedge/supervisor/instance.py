@@ -297,7 +297,7 @@ class Instance:
         if event is Event.EXIT_AGAIN:
             plan = f"restart in {delay_s:.0f} s" if delay_s else "restarted at once"
         elif exit_.code == EXIT_CONFIG:
-            plan = "not restarted until its files change or: microedge restart " + self.name
+            plan = "not restarted until its files or its settings change, or: microedge restart " + self.name
         else:
             plan = f"not restarted: its policy is {self.plan.supervision.restart}"
         self.reason = "; ".join([*facts, plan])

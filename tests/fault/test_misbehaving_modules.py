@@ -266,7 +266,8 @@ def test_a_module_whose_code_cannot_work_waits_for_a_person(house: Runtime, name
     module = house.wait_state(name, "failed")
 
     assert words in module["reason"]
-    assert module["reason"].endswith(f"not restarted until its files change or: microedge restart {name}")
+    cure = f"not restarted until its files or its settings change, or: microedge restart {name}"
+    assert module["reason"].endswith(cure)
     assert (module["restarts"], module["pid"]) == (0, None)
 
 

@@ -209,7 +209,7 @@ def test_an_exit_names_the_error_of_this_run_and_not_of_an_earlier_one(world: Wo
             "always",
             78,
             State.FAILED,
-            "exited with code 78; not restarted until its files change or: microedge restart probe",
+            "exited with code 78; not restarted until its files or its settings change, or: microedge restart probe",
         ),
     ],
 )
