@@ -107,7 +107,7 @@ def enter(main: Callable[..., object], client: ModuleClient) -> None:
     Raises whatever it raises.
     """
     if is_async(main):
-        from microedge.sdk.aio import run  # asyncio costs 9 MiB: only for those who use it
+        from microedge.sdk.aio import run  # asyncio costs 7 MiB: only for those who use it
 
         run(client, main)  # type: ignore[arg-type]  # is_async looked at it
     else:

@@ -7,6 +7,7 @@ has to wait: `Stepped` makes its verbs awaitable. Handlers are plain functions, 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -284,6 +285,20 @@ def test_after_the_stop_no_further_message_is_handled(started: Started) -> None:
         hub.join()
 
     assert seen == [0]
+
+
+def test_a_handler_may_end_the_module_and_its_message_is_not_answered(started: Started) -> None:
+    async def main(client: Any) -> None:
+        client.on_input("commands", lambda message: sys.exit(3))
+        await client.run()
+
+    with started(main) as hub:
+        hub.deliver(1)
+        with pytest.raises(SystemExit) as end:
+            hub.join()
+
+    assert end.value.code == 3
+    assert hub.done == []
 
 
 @pytest.mark.parametrize(
