@@ -70,6 +70,25 @@ def test_main_goes_on_while_a_handler_waits() -> None:
         hub.wait_until(lambda: hub.done)
 
 
+def test_a_backlog_of_plain_handlers_lets_other_tasks_have_their_turn() -> None:
+    log: list[str] = []
+
+    async def main(client: AsyncModuleClient) -> None:
+        client.on_input("commands", lambda message: log.append("handled"))
+        while log.count("handled") < 5:
+            log.append("turn")
+            await asyncio.sleep(0)
+
+    with LiveHub() as hub:
+        for n in range(5):
+            hub.deliver(n)
+        hub.start(main)
+        hub.join()
+
+    first = log.index("handled")
+    assert "turn" in log[first : first + 5]
+
+
 def test_what_a_coroutine_raises_is_the_failure_of_its_message(capsys: pytest.CaptureFixture[str]) -> None:
     async def obey(message: Message) -> None:
         await asyncio.sleep(0)
