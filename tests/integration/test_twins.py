@@ -117,6 +117,16 @@ def test_a_module_that_failed_for_its_settings_starts_when_they_change(tmp_path:
         runtime.wait_running("probe")
 
 
+def test_a_module_that_failed_for_its_settings_starts_when_the_configuration_is_corrected(tmp_path: Path):
+    config = '[modules.probe]\nimage = "probe"\ndesired = { port = "bad" }\n'
+    with Runtime(tmp_path, {"probe": image(PARTICULAR)}, config=config) as runtime:
+        runtime.wait_state("probe", "failed")
+        runtime.write_config(config.replace("bad", "good"))
+        runtime.hangup()
+
+        runtime.wait_running("probe")
+
+
 def test_reports_are_gathered_and_saved_at_once_when_the_module_stops(tmp_path: Path):
     with Runtime(tmp_path, {"probe": image()}, config=FAST) as runtime:
         runtime.wait_for(lambda: len(versions(runtime)) > 100, "a hundred reports")
