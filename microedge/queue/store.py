@@ -30,7 +30,7 @@ _SELECT_BOOTS = "SELECT number, boot_id, up_ms FROM boots ORDER BY number"
 _INSERT = "INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 # SQLite's own words, because Python before 3.11 does not give the error's number.
-_DAMAGE = ("malformed", "not a database", "no such table", "no such column")
+_DAMAGE = ("malformed", "not a database", "no such table", "no such column", "Could not decode")
 
 
 def is_damage(error: BaseException) -> bool:
@@ -214,6 +214,12 @@ class Store:
             self._has_old_wal = False
 
     def _read(self) -> Contents:
+        try:
+            return self._read_contents()
+        except (TypeError, ValueError, AttributeError) as error:  # a number, a text or a NULL where we never put one
+            raise sqlite3.DatabaseError(f"database disk image is malformed: {error}") from error
+
+    def _read_contents(self) -> Contents:
         db = self._connection()
         meta = dict(db.execute("SELECT key, value FROM meta"))
         is_clean = bool(meta.get("clean", 1))
