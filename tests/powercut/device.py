@@ -16,7 +16,19 @@ from support.queue_rig import UPSTREAM, QueueRig
 from microedge.message import BATCHED, IMMEDIATE, VOLATILE, Envelope, Message
 from powercut.disk import Image, materialise
 from powercut.lives import Life, check, lives
-from powercut.promises import Closed, Delivered, Forgotten, Found, Key, QueuePromises, Sent, Settled, body_of, is_body
+from powercut.promises import (
+    Closed,
+    Delivered,
+    Forgotten,
+    Found,
+    Key,
+    QueuePromises,
+    Rejected,
+    Sent,
+    Settled,
+    body_of,
+    is_body,
+)
 from powercut.recorder import Event, Recorder
 from powercut.vfs import observed
 
@@ -55,7 +67,7 @@ class Device(QueueRig):
         self.plan = plan
         self.sequence = 0
         self._uncommitted: list[Key] = []
-        self._commits = 0
+        self._commits = self._committed_at = 0
         self._is_live = False
 
     def work(self) -> None:
@@ -66,13 +78,14 @@ class Device(QueueRig):
 
     def queue_settled(self, messages: Sequence[Message]) -> None:
         super().queue_settled(messages)
+        self._note_rejected()
         self.recorder.note(Settled(tuple(message.sequence for message in messages)))
 
     def pump(self) -> None:
         super().pump()
-        commits = int(str(self.queue.status()["commits"]))
-        if commits != self._commits:
-            self._commits = commits
+        self._note_rejected()
+        self._commits = int(str(self.queue.status()["commits"]))
+        if self._commits >= self._committed_at:
             self._forget()
 
     def send(self) -> None:
@@ -105,6 +118,8 @@ class Device(QueueRig):
         keys = tuple((endpoint, message.sequence) for _, message in taken)
         self.recorder.note(Delivered(keys))
         self._uncommitted += keys
+        is_stuck = self.queue.status()["state"] != "ok"  # with a commit that is older than these acknowledgements
+        self._committed_at = self._commits + (2 if is_stuck else 1)
         self.queue.ack([ticket for ticket, _ in taken])
         if self.dice.random() < 0.5:
             self.queue.release(endpoint)
@@ -114,10 +129,13 @@ class Device(QueueRig):
         self.queue.close(10)
         self.recorder.note(Closed())
         self._forget()
-        self._commits = 0
+        self._commits = self._committed_at = 0
         self._is_live = False
         self.queue = self.new_queue()
         self.open()
+
+    def _note_rejected(self) -> None:
+        self.recorder.note(Rejected(counted(self.queue.status()["dropped"], "rejected")))
 
     def _forget(self) -> None:
         if self._uncommitted:
@@ -191,7 +209,7 @@ def find(max_bytes: int, image: Image) -> Found:
     if before["dropped"] != after["dropped"]:
         trouble = f"dropped while delivering: {before['dropped']} became {after['dropped']}"
     found = tuple((name, each.sequence, is_body(each.body, each.sequence)) for name, each in messages)
-    return Found(found, trouble, counted(before["dropped"]))
+    return Found(found, trouble, counted(before["dropped"]), counted(before["dropped"], "rejected"))
 
 
 def drained(rig: QueueRig, endpoint: str) -> Iterator[Message]:
@@ -203,11 +221,11 @@ def drained(rig: QueueRig, endpoint: str) -> Iterator[Message]:
         leased = rig.lease(endpoint)
 
 
-def counted(dropped: object) -> int:
-    """Return the sum of counters, however they are nested."""
+def counted(dropped: object, reason: str = "") -> int:
+    """Return the sum of counters, of all or of one reason, however they are nested."""
     if isinstance(dropped, dict):
-        return sum(counted(each) for each in dropped.values())
-    return int(str(dropped))
+        return sum(counted(each, "" if name == reason else reason) for name, each in dropped.items())
+    return 0 if reason else int(str(dropped))
 
 
 @contextmanager

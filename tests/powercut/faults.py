@@ -97,7 +97,7 @@ def _wrong(device: Device, promises: QueuePromises, excuse: str) -> str:
     messages = tuple((name, each.sequence, is_body(each.body, each.sequence)) for name, each in got)
     reason = "" if status["reason"] == excuse else str(status["reason"])
     promises.take(Closed())  # nothing was lost from RAM either
-    return promises.judge(Found(messages, reason, counted(status["dropped"])))
+    return promises.judge(Found(messages, reason, counted(status["dropped"]), counted(status["dropped"], "rejected")))
 
 
 @contextmanager

@@ -36,6 +36,12 @@ class Forgotten(NamedTuple):
     keys: tuple[Key, ...]
 
 
+class Rejected(NamedTuple):
+    """So many, in all, were settled without a place on the disk: it was full of more urgent ones. Counted in RAM."""
+
+    count: int
+
+
 class Closed(NamedTuple):
     """The queue was closed in order: everything in it is durable, the volatile ones too."""
 
@@ -43,13 +49,14 @@ class Closed(NamedTuple):
 class Found(NamedTuple):
     """What the product made of the files: messages as (endpoint, sequence, body is right) in order of delivery.
 
-    `trouble` is what it complained of, "" for nothing; `dropped` is how many it says were dropped, `error` what it
-    raised.
+    `trouble` is what it complained of, "" for nothing; `dropped` is how many it says were dropped, `rejected` of them
+    because they found no place; `error` is what it raised.
     """
 
     messages: tuple[tuple[str, int, bool], ...] = ()
     trouble: str = ""
     dropped: int = 0
+    rejected: int = 0
     error: str = ""
 
 
@@ -60,6 +67,7 @@ class QueuePromises:
         self.sent: dict[Key, int] = {}  # -> priority
         self.owed: set[Key] = set()  # settled, and not acknowledged by the endpoint
         self.gone: set[Key] = set()
+        self._rejected = self._lost_counts = 0
         self._volatile: set[Key] = set()
         self._delivered: set[Key] = set()
         self._endpoints: dict[int, tuple[str, ...]] = {}
@@ -78,6 +86,9 @@ class QueuePromises:
             self.owed.difference_update(note.keys)
         elif isinstance(note, Forgotten):
             self.gone.update(note.keys)
+        elif isinstance(note, Rejected):
+            self._lost_counts += max(0, self._rejected - note.count)  # a cut has turned the counter back
+            self._rejected = note.count
         elif isinstance(note, Closed):
             self._owe(self._endpoints)
 
@@ -122,7 +133,8 @@ class QueuePromises:
         there = {(endpoint, sequence) for endpoint, sequence, _ in found.messages}
         missing = self.owed - there
         unowed = self.sent.keys() - self.owed - self.gone - there  # may have been dropped, or lost, or delivered
-        if len(missing) <= found.dropped <= len(missing) + len(unowed):
+        uncounted = self._lost_counts + self._rejected - found.rejected  # counted on disk only with the next commit
+        if len(missing) - uncounted <= found.dropped <= len(missing) + len(unowed):
             return ""
         some = ", ".join(f"{endpoint} {sequence}" for endpoint, sequence in sorted(missing)[:5])
         return f"{len(missing)} settled messages are missing, {found.dropped} are counted as dropped: {some}"
