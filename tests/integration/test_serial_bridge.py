@@ -31,13 +31,11 @@ def test_unplugging_loses_the_reading_in_flight_and_never_gives_a_wrong_one(tmp_
         module.wait_for_readings(20)
         for cycle in range(3):
             seen = len(module.readings)
-            last_sent = feeder.sent
             cut_line = sersim.encode(sersim.reading(feeder.sent + 1))
             feeder.cut(cut_line[: 10 + 20 * cycle])
             module.wait_until(lambda count=cycle + 1: sum("; waiting for it" in line for line in module.log) == count)
             feeder.plug()
             module.wait_for_readings(seen + 20)
-            assert last_sent > seen
     module.stop()
 
     assert_all_right(module.readings)
