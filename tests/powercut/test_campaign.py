@@ -7,7 +7,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from powercut.disk import MODELS
+
+pytestmark = pytest.mark.timeout(60)  # seconds, but on a busy board they add up
 
 
 def powercut(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,8 @@ import pytest
 
 from powercut.cuts import cut_for_real, why_not
 
+pytestmark = pytest.mark.timeout(60)  # seconds, but on a busy board they add up
+
 
 @pytest.fixture
 def ext4() -> None:

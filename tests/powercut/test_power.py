@@ -13,6 +13,8 @@ from powercut.disk import MODELS, Op
 from powercut.lives import Life, Trial, cut_at
 from powercut.twin import live_twin
 
+pytestmark = pytest.mark.timeout(60)  # seconds, but on a busy board they add up
+
 
 def found(lives: Iterable[Life], **shares: float) -> str:
     """Return what cuts of these lives find."""
