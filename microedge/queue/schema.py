@@ -10,6 +10,8 @@ triples what a commit writes, and the index of rows is in RAM.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 
 from microedge.errors import QueueDamaged
@@ -68,8 +70,16 @@ def connect(file: str, page_limit: int) -> sqlite3.Connection:
             _create(db)
     except BaseException:
         db.close()
+        _remove_empty(file)
         raise
     return db
+
+
+def _remove_empty(file: str) -> None:
+    """Leave no file behind that holds nothing: the next start would take it for a damaged database and set it aside."""
+    with contextlib.suppress(OSError):
+        if not os.path.getsize(file):
+            os.unlink(file)
 
 
 def _is_new(db: sqlite3.Connection, file: str) -> bool:
