@@ -18,7 +18,7 @@ def ext4() -> None:
 
 @pytest.mark.usefixtures("ext4")
 def test_no_real_cut_loses_what_was_settled():
-    figures = cut_for_real(4)
+    figures = cut_for_real(3)
 
     assert figures["violations"] == []
     assert figures["settled_messages"] > 0
@@ -26,4 +26,4 @@ def test_no_real_cut_loses_what_was_settled():
 
 @pytest.mark.usefixtures("ext4")
 def test_real_cuts_see_the_difference_that_fsync_makes():
-    assert cut_for_real(8, synchronous="NORMAL")["violations"] != []
+    assert cut_for_real(5, synchronous="NORMAL")["violations"] != []

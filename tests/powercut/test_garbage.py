@@ -11,7 +11,7 @@ from powercut.device import live
 from powercut.disk import BLOCK_BYTES, Image
 from powercut.lives import Trial, cut_at
 
-STATES = 60
+STATES = 25
 
 
 @pytest.mark.parametrize("kind", ["garbage", "zeros", "bytes", "another page"])

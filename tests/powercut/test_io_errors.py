@@ -16,7 +16,7 @@ from powercut.lives import Trial
 from powercut.recorder import Recorder
 from powercut.vfs import observed
 
-EVERY = 11  # the long form takes each operation
+EVERY = 19  # the long form takes each operation
 
 
 def test_without_a_fault_everything_arrives():

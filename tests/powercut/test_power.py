@@ -39,7 +39,7 @@ def test_without_any_sync_the_database_is_destroyed():
 
 def test_with_psow_a_torn_block_takes_along_what_was_settled():
     with weaker.psow_on():
-        lives = [life for seed in range(4) for life in live("immediate", seed, 1)]
+        lives = [life for seed in range(3) for life in live("immediate", seed, 1)]
 
     assert "settled messages are missing" in found(lives, torn=0.5)
     assert found(lives[:1], drop=0.1, keep=0.1, blocks=0.1) == ""  # only the torn model sees it
@@ -55,7 +55,7 @@ def second_lives(weaken, *arguments: str) -> list[Life]:
     """Return short lives that begin with what a cut has left, just after a commit and before the next one."""
     plan = WORKLOADS["immediate"]
     first = next(live("immediate", 0, 1))
-    commits = [at for at, event in enumerate(first.events, 1) if event == Op("sync", "queue.db-wal")][-12:]
+    commits = [at for at, event in enumerate(first.events, 1) if event == Op("sync", "queue.db-wal")][-8:]
     lives = []
     for at in commits:
         image, promises = cut_at(first, "drop", at + 1)  # the rest of the padding was written, and is lost

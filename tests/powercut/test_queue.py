@@ -10,7 +10,7 @@ from powercut.campaign import cut_lives
 from powercut.device import WORKLOADS
 from powercut.disk import MODELS
 
-SHARES = {"drop": 0.4, "keep": 0.03, "blocks": 0.04, "sectors": 0.04, "torn": 0.08}
+SHARES = {"drop": 0.3, "keep": 0.02, "blocks": 0.03, "sectors": 0.03, "torn": 0.06}
 
 
 @pytest.mark.timeout(60)
@@ -20,4 +20,4 @@ def test_no_power_cut_loses_repeats_or_garbles_what_the_queue_has_promised(workl
 
     assert report.failures == []
     assert Counter(report.states).keys() == MODELS.keys()
-    assert sum(report.states.values()) > 60
+    assert sum(report.states.values()) > 40
