@@ -41,18 +41,18 @@ class Report(NamedTuple):
     runs: int = 0
 
 
-def lives_of(subject: str, seed: int) -> Iterator[Life]:
+def lives_of(subject: str, seed: int, count: int = 3) -> Iterator[Life]:
     """Return the lives of a subject: a workload of the queue, or "twin"."""
-    return live_twin(seed) if subject == TWIN else live(subject, seed)
+    return live_twin(seed, count) if subject == TWIN else live(subject, seed, count)
 
 
-def cut_lives(subject: str, seed: int, shares: dict[str, float]) -> Report:
+def cut_lives(subject: str, seed: int, shares: dict[str, float], lives: int = 3) -> Report:
     """Run the lives of one seed and cut each of them."""
     _be_quiet()
     states: Counter[str] = Counter()
     failures: list[str] = []
     count = 0
-    for life in lives_of(subject, seed):
+    for life in lives_of(subject, seed, lives):
         trial = Trial(life).run(shares)
         states.update(trial.states)
         failures += map(str, trial.failures)

@@ -16,7 +16,7 @@ SHARES = {"drop": 0.3, "keep": 0.02, "blocks": 0.03, "sectors": 0.03, "torn": 0.
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_no_power_cut_loses_repeats_or_garbles_what_the_queue_has_promised(workload):
-    report = cut_lives(workload, 0, SHARES)
+    report = cut_lives(workload, 0, SHARES, lives=2)
 
     assert report.failures == []
     assert Counter(report.states).keys() == MODELS.keys()
