@@ -34,6 +34,8 @@ Ticket = int
 """The queue's name for one leased message: valid until it is acknowledged, set aside or released."""
 
 _RECORD = struct.Struct("<BBHHQQQI")  # lengths of module, session, envelope, input; sequence; two times; body length
+_ELSEWHERE = struct.Struct("<Q")
+_HAS_ELSEWHERE = 1 << 31  # in the body length: the number follows the body; hardly any message has one
 _NO_PROPERTIES: dict[str, str] = {}
 
 
@@ -97,13 +99,15 @@ class Message:
     """One message on its way. `body` is bytes; `json()` decodes it.
 
     `message_id` is unique for the device and stays the same in every redelivery: `session` names one run of the
-    producing instance, `sequence` counts from 1 within it. `created_ms` is wall-clock milliseconds since the epoch,
-    `taken_ms` the same moment on CLOCK_BOOTTIME, which never jumps.
+    producing instance, `sequence` counts from 1 within it. `elsewhere` is how many messages of that run before this one
+    had no route upstream, so `sequence - elsewhere` counts those that had one without gaps. `created_ms` is wall-clock
+    milliseconds since the epoch, `taken_ms` the same moment on CLOCK_BOOTTIME, which never jumps.
     """
 
     __slots__ = (
         "body",
         "created_ms",
+        "elsewhere",
         "envelope",
         "input",
         "module",
@@ -130,6 +134,7 @@ class Message:
         self.sequence = sequence
         self.taken_ms = taken_ms
         self.created_ms = created_ms
+        self.elsewhere = 0
         self.input = ""  # the input it was delivered to, in the module that receives it
         self.waiting = 0  # endpoints that neither have it nor have it on disk; the queue counts this down
 
@@ -194,6 +199,9 @@ def pack(message: Message) -> bytes:
     envelope, body = message.envelope.raw, message.body
     sizes = len(module), len(session), len(envelope), len(target)
     times = message.taken_ms, message.created_ms
+    if message.elsewhere:
+        header = _RECORD.pack(*sizes, message.sequence, *times, len(body) | _HAS_ELSEWHERE)
+        return b"".join((header, module, session, envelope, target, body, _ELSEWHERE.pack(message.elsewhere)))
     header = _RECORD.pack(*sizes, message.sequence, *times, len(body))
     return b"".join((header, module, session, envelope, target, body))
 
@@ -218,14 +226,19 @@ def unpack(record: bytes, offset: int, envelopes: dict[bytes, Envelope]) -> tupl
         at += input_len
     except (struct.error, UnicodeDecodeError) as error:
         raise ValueError(f"not a message record at byte {offset}: {error}") from error
-    end = at + body_len
+    has_elsewhere = body_len & _HAS_ELSEWHERE
+    body_end = end = at + (body_len ^ has_elsewhere)
+    if has_elsewhere:
+        end += _ELSEWHERE.size
     if end > len(record):
         raise ValueError(f"message record at byte {offset} is cut: {end - len(record)} bytes missing")
     envelope = envelopes.get(raw)
     if envelope is None:
         envelope = envelopes[raw] = Envelope.decode(raw)
-    message = Message(envelope, bytes(record[at:end]), module, session, sequence, taken_ms, created_ms)
+    message = Message(envelope, bytes(record[at:body_end]), module, session, sequence, taken_ms, created_ms)
     message.input = target
+    if has_elsewhere:
+        message.elsewhere = _ELSEWHERE.unpack_from(record, body_end)[0]
     return message, end
 
 

@@ -47,6 +47,7 @@ class Session:
         self.module = module
         self.session = session
         self.received = 0
+        self.elsewhere = 0  # messages that no route took upstream; whoever routes them counts
         self._decoder = wire.Decoder(wire.FROM_MODULE)
         self._sequence = 0
         self._pending: deque[Message] = deque()

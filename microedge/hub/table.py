@@ -33,13 +33,14 @@ class Decision:
     `is_filtered` says that a condition stood between them and a route.
     """
 
-    __slots__ = ("count", "drop_reason", "is_filtered", "routes", "targets")
+    __slots__ = ("count", "drop_reason", "is_filtered", "is_upstream", "routes", "targets")
 
     def __init__(self, routes: Sequence[Route], targets: tuple[Target, ...], *, is_filtered: bool) -> None:
         self.routes = routes
         self.targets = targets
         self.drop_reason = "" if targets else "no_upstream" if routes else "no_route"
         self.is_filtered = is_filtered
+        self.is_upstream = any(endpoint == UPSTREAM for endpoint, _, _ in targets)
         self.count = 0
 
 

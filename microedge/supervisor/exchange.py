@@ -139,15 +139,20 @@ class Exchange:
 
     def _accept(self, session: Session, messages: Sequence[Message]) -> None:
         decide, append, serve = self.routes.decide, self._queue.append, self._to_serve
+        elsewhere = session.elsewhere
         for message in messages:
             decision = decide(message)
             targets = decision.targets
+            message.elsewhere = elsewhere
+            if not decision.is_upstream:
+                elsewhere += 1
             if targets:
                 append(message, targets)
                 for target in targets:
                     serve.add(target[0])
             else:
                 self._drop_unrouted(message, decision)
+        session.elsewhere = elsewhere
         if self.routes.remarks:
             self._say_remarks()
         if self._listeners:
@@ -227,8 +232,11 @@ class Exchange:
 
     # --- Twins ---
 
-    def route_twin_change(self, message: Message) -> None:
-        """Send a change of reported properties where routes from /twinChangeNotifications lead, if any."""
+    def route_twin_change(self, message: Message) -> bool:
+        """Send a change of reported properties where routes from /twinChangeNotifications lead, if any.
+
+        Returns whether upstream is among them.
+        """
         decision = self.routes.decide_twin_change(message)
         if decision.targets:
             self._queue.append(message, decision.targets)
@@ -238,6 +246,7 @@ class Exchange:
             self._serve_soon(target[0])
         if self.routes.remarks:
             self._say_remarks()
+        return decision.is_upstream
 
     def set_reported(self, module: str, document: bytes) -> None:
         """Make this what the upstream shows of a module; b"" removes it."""

@@ -23,7 +23,7 @@ _ENVELOPE = Envelope(OUTPUT, content_type=JSON_TYPE, content_encoding=JSON_ENCOD
 class Surroundings(Protocol):
     """What twins need from the exchange."""
 
-    def route_twin_change(self, message: Message) -> None: ...
+    def route_twin_change(self, message: Message) -> bool: ...
     def drop_twin_change(self, module: str) -> None: ...
     def set_reported(self, module: str, document: bytes) -> None: ...
 
@@ -35,6 +35,7 @@ class TwinChanges:
         self._exchange = exchange
         self._session = f"twins-{os.urandom(6).hex()}"
         self._sequence = 0
+        self._elsewhere = 0  # messages that no route took upstream
 
     def route(self, held: HeldTwin, patch: Mapping[str, Any]) -> None:
         """Send a message that says what has changed."""
@@ -48,5 +49,7 @@ class TwinChanges:
         body = json.dumps(patch, separators=(",", ":"), ensure_ascii=False).encode()
         created_ms = taken_ms + clock_offset_ms()
         message = Message(_ENVELOPE, body, held.name, self._session, self._sequence, taken_ms, created_ms)
-        self._exchange.route_twin_change(message)
+        message.elsewhere = self._elsewhere
+        if not self._exchange.route_twin_change(message):
+            self._elsewhere += 1
         held.changes.append(message)

@@ -26,6 +26,7 @@ def encode_line(message: Message) -> bytes:
         "message_id": message.message_id,
         "module": message.module,
         "output": message.output,
+        **_elsewhere(message),
         "created": iso8601(message.created_ms),
         "content_type": message.content_type,
         "properties": message.properties,
@@ -38,11 +39,16 @@ def encode_envelope(message: Message) -> bytes:
     members: dict[str, object] = {
         "id": message.message_id,
         "sequence": message.sequence,
+        **_elsewhere(message),
         "created": iso8601(message.created_ms),
         "content_type": message.content_type,
         "properties": message.properties,
     }
     return _dump(members, message)
+
+
+def _elsewhere(message: Message) -> dict[str, int]:
+    return {"elsewhere": message.elsewhere} if message.elsewhere else {}
 
 
 def _dump(members: dict[str, object], message: Message) -> bytes:

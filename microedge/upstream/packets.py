@@ -9,6 +9,7 @@ application properties as user properties under their own names, and these user 
 
     microedge-id        the message id; the same in every redelivery
     microedge-sequence  its number within one run of the producing instance, from 1
+    microedge-elsewhere how many messages of that run before it had no route upstream, where there were any
     microedge-created   when it was made: ISO 8601, UTC, milliseconds
     microedge-encoding  the content encoding, where the producer set one other than utf-8
 """
@@ -35,6 +36,7 @@ _PUBLISH_QOS1 = b"\x32"
 _PUBLISH_KIND = 3
 _PUBACK, _PINGRESP = 0x40, b"\xd0\x00"
 _EXPIRY, _CONTENT_TYPE, _USER_PROPERTY = b"\x02", b"\x03", b"\x26"
+_ELSEWHERE = b"&\x00\x13microedge-elsewhere"
 _MAX_TEXT_BYTES = 65_535
 _MAX_CACHED = 512  # (module, envelope) pairs; a producer that invents properties per message must not fill the RAM
 _U16 = struct.Struct(">H")
@@ -68,6 +70,8 @@ class PublishEncoder:
         if not self._is_v5:
             return _join(common[0], packet_id, b"", body)
         properties = common[1] + self._own_properties(message)
+        if message.elsewhere:
+            properties += _ELSEWHERE + _text(str(message.elsewhere))
         if envelope.ttl_s is not None and envelope.ttl_s >= 0:
             properties += _EXPIRY + self._remaining_s(message, envelope.ttl_s).to_bytes(4, "big")
         return _join(common[0], packet_id, varint(len(properties)) + properties, body)

@@ -42,11 +42,11 @@ def test_an_envelope_survives_its_bytes(envelope):
     ]
 
 
-@given(st.lists(st.tuples(messages, st.just("") | names), max_size=4), st.binary(max_size=9))
+@given(st.lists(st.tuples(messages, st.just("") | names, st.just(0) | numbers), max_size=4), st.binary(max_size=9))
 def test_messages_survive_their_records_side_by_side(sent, before):
-    for message, target in sent:
-        message.input = target
-    record = before + b"".join(pack(message) for message, _ in sent)
+    for message, target, elsewhere in sent:
+        message.input, message.elsewhere = target, elsewhere
+    record = before + b"".join(pack(message) for message, *_ in sent)
 
     received, at, cache = [], len(before), {}
     for _ in sent:
@@ -54,8 +54,9 @@ def test_messages_survive_their_records_side_by_side(sent, before):
         received.append(message)
 
     assert at == len(record)
-    assert [pack(message) for message in received] == [pack(message) for message, _ in sent]
-    assert [message.message_id for message in received] == [message.message_id for message, _ in sent]
+    assert [pack(message) for message in received] == [pack(message) for message, *_ in sent]
+    assert [message.message_id for message in received] == [message.message_id for message, *_ in sent]
+    assert [message.elsewhere for message in received] == [elsewhere for *_, elsewhere in sent]
 
 
 @given(messages, st.integers(0, 10_000))

@@ -20,7 +20,7 @@ def a_message(body: bytes = b'{"celsius":21}', **envelope: object) -> Message:
 
 
 def facts(message: Message) -> tuple[object, ...]:
-    times = message.taken_ms, message.created_ms
+    times = message.taken_ms, message.created_ms, message.elsewhere
     return (message.envelope.raw, message.body, message.module, message.session, message.sequence, message.input, times)
 
 
@@ -138,7 +138,7 @@ def test_a_body_that_json_cannot_express_is_refused(body, kind):
 
 def test_a_record_gives_the_message_back_and_says_where_the_next_begins():
     first, second = a_message(), a_message(b"", properties={"a": "b"})
-    second.input = "commands"
+    second.input, second.elsewhere = "commands", 2**40
     record = pack(first) + pack(second)
 
     again, middle = unpack(record, 0, {})
@@ -147,6 +147,16 @@ def test_a_record_gives_the_message_back_and_says_where_the_next_begins():
     assert facts(again) == facts(first)
     assert facts(last) == facts(second)
     assert end == len(record)
+
+
+def test_a_record_is_longer_only_where_messages_went_elsewhere():
+    plain, message = pack(a_message()), a_message()
+    message.elsewhere = 1
+    record = pack(message)
+
+    assert len(record) == len(plain) + 8
+    with pytest.raises(ValueError, match="record at byte 0 is cut: 1 bytes missing"):
+        unpack(record[:-1], 0, {})
 
 
 def test_an_envelope_is_decoded_once_for_many_records():

@@ -68,6 +68,18 @@ def test_a_body_that_a_route_cannot_read_is_told_once_for_an_output(
     assert site.exchange.routes.undefined_bodies == {"content_type": 3}
 
 
+def test_a_message_says_how_many_before_it_had_no_route_upstream():
+    site = Site("FROM /messages/* WHERE $body.up INTO $upstream", f"FROM /messages/* WHERE $body.valve INTO {VALVE}")
+    probe = InProcessModule(site, "probe")
+    up, valve = {"up": True}, {"valve": True}
+    send(probe, "readings", up, valve, {**up, **valve}, valve)
+    send(probe, "readings", {}, up, up)
+    probe.close()
+
+    upstream = [message for _, message in site.queue.lease("$upstream", 10, 10_000)]
+    assert [(message.sequence, message.elsewhere) for message in upstream] == [(1, 0), (3, 1), (6, 3), (7, 3)]
+
+
 def change(**patch: object) -> Message:
     body = json.dumps(patch).encode()
     envelope = Envelope("twinChangeNotifications", content_type="application/json", content_encoding="utf-8")
@@ -76,12 +88,12 @@ def change(**patch: object) -> Message:
 
 def test_a_change_of_reported_properties_goes_where_its_routes_lead_and_is_not_missed_elsewhere():
     site = Site(f"FROM /twinChangeNotifications WHERE twin_change_includes(properties.reported.a) INTO {VALVE}")
-    site.exchange.route_twin_change(change(a=1))
-    site.exchange.route_twin_change(change(b=1))
+    is_upstream = [site.exchange.route_twin_change(change(**{name: 1})) for name in "ab"]
 
     queued = site.queue.lease("/modules/valve/inputs/x", 10, 10_000)
     assert [message.json() for _, message in queued] == [{"a": 1}]
     assert site.exchange.dropped == {}
+    assert is_upstream == [False, False]
 
 
 def test_changes_that_come_too_fast_are_told_once(site: Site, caplog: pytest.LogCaptureFixture):

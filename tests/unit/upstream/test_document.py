@@ -29,6 +29,15 @@ def test_an_envelope_names_id_and_sequence():
     }
 
 
+def test_a_message_says_how_many_of_its_run_were_not_for_upstream_if_there_were_any():
+    message = make_message(7)
+    message.elsewhere = 3
+
+    assert json.loads(encode_line(message))["elsewhere"] == 3
+    assert json.loads(encode_envelope(message))["elsewhere"] == 3
+    assert "elsewhere" not in json.loads(encode_line(make_message(7)))
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "expected"),
     [

@@ -55,6 +55,14 @@ def test_an_mqtt_5_publish_carries_the_properties():
     assert packet == b"\x32" + varint(len(rest)) + rest
 
 
+def test_an_mqtt_5_publish_says_how_many_messages_were_not_for_upstream_if_there_were_any():
+    message = make_message(12)
+    message.elsewhere = 3
+
+    assert b"&\x00\x13microedge-elsewhere\x00\x013" in encoder().encode(FIRST_ID, message)
+    assert b"elsewhere" not in encoder().encode(FIRST_ID, make_message(12))
+
+
 def test_equal_envelopes_of_two_modules_go_to_two_topics():
     encode = encoder(protocol=311, topic="{module}").encode
     first, second = make_message(1), make_message(2)
