@@ -56,13 +56,15 @@ def common_lines(port: int) -> list[str]:
 class Broker:
     """The cloud's broker, as a context manager."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, lines: tuple[str, ...] = ()) -> None:
+        """`lines` are added to its configuration."""
         self._file = os.path.join(directory, "cloud.conf")
+        self._lines = lines
         self.port = free_port()
 
     def __enter__(self) -> Broker:
         with open(self._file, "w") as stream:
-            stream.write("\n".join([*common_lines(self.port), "persistence false", ""]))
+            stream.write("\n".join([*common_lines(self.port), "persistence false", *self._lines, ""]))
         self._process = subprocess.Popen([mosquitto_program(), "-c", self._file], stderr=subprocess.DEVNULL)
         wait_for(self._listens, 5, "the cloud broker")
         return self
