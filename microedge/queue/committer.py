@@ -12,11 +12,12 @@ from collections.abc import Callable
 from microedge.message import IMMEDIATE, Message
 from microedge.queue import policy
 from microedge.queue.batch import cut_rows
-from microedge.queue.jobs import Ask, Commit, Job, Load, Loaded, NewRow, Result
+from microedge.queue.jobs import Ask, Commit, Job, Known, Load, Loaded, NewRow, Rescue, Result
 from microedge.queue.letter import DeadLetter, DeadUsage
 from microedge.queue.line import Entry, Line
 from microedge.queue.lines import Lines, stored_bytes
 from microedge.queue.policy import Limits, Newcomer, Pressure, Usage
+from microedge.queue.salvage_lines import Salvager, forget_disk
 from microedge.reactor import Reactor, Timer
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Committer:
         self._limits = limits
         self._linger_ms = linger_ms
         self._submit: Submit = _nowhere
+        self.salvager = Salvager(lines, limits)
         self._now_ms: Callable[[], int] = int
         self._base_ms = 0
         self._job: Commit | None = None
@@ -63,6 +65,7 @@ class Committer:
     def open(self, submit: Submit, now_ms: Callable[[], int], base_ms: int) -> None:
         """Begin to work: jobs go to `submit`; this boot began at `base_ms`."""
         self._submit, self._now_ms, self._base_ms = submit, now_ms, base_ms
+        self.salvager.open(submit)
         self._noted = self._lines.counters()
 
     def appended(self, message: Message, is_away: bool) -> None:
@@ -124,23 +127,25 @@ class Committer:
         """Take note of what became of a job."""
         self.written_bytes += result.written_bytes
         if result.moved_to:
-            log.error(
-                "queue database damaged while running: set aside as %s, reason=%s; its undelivered messages are "
-                "counted as corrupt",
-                result.moved_to,
-                result.trouble,
-            )
-            self._lines.forget_disk("corrupt")
+            log.error("queue database damaged while running: %s; set aside as %s", result.trouble, result.moved_to)
+            known = forget_disk(self._lines)
             self._noted = {}
             self._is_forced = True  # what only the damaged database had on disk is in RAM
             self._look_soon()
+            self.salvage(result.moved_to, known)
         job = result.job
         if isinstance(job, Load):
             self._loaded(job, result)
         elif isinstance(job, Commit):
             self._committed(job, result)
+        elif isinstance(job, Rescue):
+            self._rescued(job, result)
         else:
             job.done(result.answer, "" if result.is_done else result.trouble or "the disk gave no answer")
+
+    def salvage(self, directory: str, known: Known | None = None) -> None:
+        """Have what was set aside salvaged; `known` is what waited there, where that is known."""
+        self.salvager.begin(directory, known, self.usage)
 
     def start(self, now_ms: int, *, is_last: bool = False) -> bool:
         """Hand one commit to the writer unless one is under way; False when there is nothing to write."""
@@ -258,7 +263,7 @@ class Committer:
             job.partials[row.id] = row.done.to_bytes((row.n + 7) // 8, "little")
         for row_id in lines.deleted:
             job.partials.pop(row_id, None)
-        counters = lines.counters()
+        counters = {**lines.counters(), **self.salvager.notes}
         if counters != self._noted:
             job.counters = counters
         for letter in lines.dead:
@@ -267,6 +272,9 @@ class Committer:
         job.undead += lines.undead
         job.acks += lines.acks
         job.up_ms = max(0, now_ms - self._base_ms)
+        job.waiting = lines.stored + sum(new.row.n for new in job.rows)
+        for new in job.rows:
+            new.data = b""  # of an attempt before, when another number waited
         job.is_drained = not job.rows and not any(line.rows() for line in lines.lines())
         lines.deleted, lines.touched, lines.dead, lines.undead, lines.acks = [], {}, [], [], 0
         self._acks_since_ms = 0
@@ -333,6 +341,26 @@ class Committer:
         for loaded in result.loaded:
             self._take_in(line, loaded)
         self._lines.notices.append(line.endpoint.name)
+
+    def _rescued(self, job: Rescue, result: Result) -> None:
+        if not result.is_done:
+            self._failed(result.trouble)
+            self._reactor.call_later(policy.retry_delay_s(self._failures), self._go_on)
+            return
+        if not result.trouble:
+            self.usage, self.dead = result.usage, result.dead
+        if self.salvager.stepped(job, result, self.usage, self._now_ms()):
+            self.when_saved(self._counted)
+
+    def _counted(self, trouble: str) -> None:
+        if trouble:
+            self.when_saved(self._counted)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._is_closing:
+            self.salvager.go_on(self.usage)
 
     def _load_again(self, line: Line) -> None:
         self._held.discard(line)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
-from microedge.atomic import sync_directory
+from microedge.atomic import replace_file, sync_directory
 
 BALLAST_BYTES = 2 * 1024 * 1024  # enough for a checkpoint and the deletions of a drain on a full disk
 BALLAST_SHARE = 16  # of a small cap, the ballast takes one part in this many: it counts against it
 _KEPT_ASIDE = 2  # a second damage must not push out the first before somebody has looked
 _PREFIX = "queue-"
+_PENDING = "pending"  # a file beside a database that waits to be salvaged
 
 
 class Ballast:
@@ -45,7 +46,7 @@ class Ballast:
 def set_aside(file: str) -> str:
     """Move a database and its WAL into `quarantine/queue-<n>/` beside it and return that directory.
 
-    The newest two are kept. Durable when it returns.
+    The newest two are kept, and those that wait to be salvaged: `pending`. Durable when it returns.
 
     Raises:
         OSError: the move failed; the files are where they were or already in the new directory.
@@ -56,16 +57,64 @@ def set_aside(file: str) -> str:
     number = numbers[-1] + 1 if numbers else 1
     target = os.path.join(quarantine, f"{_PREFIX}{number}")
     os.mkdir(target, 0o700)
+    os.close(os.open(os.path.join(target, _PENDING), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    for directory in (target, quarantine):  # first: a move that a power cut interrupts is finished by the next start
+        sync_directory(directory)
+    _move(file, target)
+    forget_old(file)
+    return target
+
+
+def finish_moves(file: str) -> None:
+    """Move what a power cut in the middle of `set_aside` has left behind.
+
+    Raises:
+        OSError: the move failed.
+    """
+    for target in pending(file):
+        if not os.path.exists(os.path.join(target, os.path.basename(file))):
+            _move(file, target)
+
+
+def pending(file: str) -> list[str]:
+    """Return the directories of databases that wait to be salvaged, the oldest first."""
+    return [path for path in _aside(file) if os.path.exists(os.path.join(path, _PENDING))]
+
+
+def salvaged(directory: str, outcome: bytes) -> None:
+    """Note in a directory what came of its salvage: it is kept for a person to look at. Durable when it returns.
+
+    Raises:
+        OSError: it could not be written; it is still `pending`.
+    """
+    path = os.path.join(directory, "salvage.json")
+    replace_file(path, outcome, path + ".new")
+    os.unlink(os.path.join(directory, _PENDING))
+    sync_directory(directory)
+
+
+def forget_old(file: str) -> None:
+    """Delete what was set aside but for the newest two; what waits to be salvaged stays."""
+    waiting = pending(file)
+    for path in _aside(file)[:-_KEPT_ASIDE]:
+        if path not in waiting:
+            from shutil import rmtree  # brings bz2 and lzma, for a moment that hardly any device sees
+
+            rmtree(path)
+
+
+def _move(file: str, target: str) -> None:
     for suffix in ("-wal", "-shm", ""):  # the database last: without its WAL it must not look complete
         if os.path.exists(file + suffix):
             os.rename(file + suffix, os.path.join(target, os.path.basename(file) + suffix))
-    for directory in (target, quarantine, os.path.dirname(file)):
+    for directory in (target, os.path.dirname(file)):
         sync_directory(directory)
-    for old in numbers[: max(0, len(numbers) + 1 - _KEPT_ASIDE)]:
-        from shutil import rmtree  # brings bz2 and lzma, for a moment that hardly any device sees
 
-        rmtree(os.path.join(quarantine, f"{_PREFIX}{old}"))
-    return target
+
+def _aside(file: str) -> list[str]:
+    quarantine = os.path.join(os.path.dirname(file), "quarantine")
+    numbers = _aside_numbers(quarantine) if os.path.isdir(quarantine) else []
+    return [os.path.join(quarantine, f"{_PREFIX}{number}") for number in numbers]
 
 
 def ballast_file(file: str) -> str:
@@ -76,11 +125,7 @@ def ballast_file(file: str) -> str:
 def aside_bytes(file: str) -> int:
     """Return the bytes on disk that are the queue's but not the database's: what was set aside, and the ballast."""
     size = _allocated_bytes(ballast_file(file))
-    quarantine = os.path.join(os.path.dirname(file), "quarantine")
-    if not os.path.isdir(quarantine):
-        return size
-    directories = [os.path.join(quarantine, f"{_PREFIX}{number}") for number in _aside_numbers(quarantine)]
-    return size + sum(_allocated_bytes(os.path.join(path, name)) for path in directories for name in os.listdir(path))
+    return size + sum(_allocated_bytes(os.path.join(path, name)) for path in _aside(file) for name in os.listdir(path))
 
 
 def free_bytes(directory: str) -> int:

@@ -6,14 +6,18 @@ A job is handed over whole: after `Writer.submit` only the writer touches it, un
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Union
+from typing import Any, NamedTuple, Protocol, Union
 
 from microedge.message import Message, pack
 from microedge.queue.letter import DeadLetter, DeadUsage, Letter, Selection
 from microedge.queue.line import NEVER_MS, Entry, Line, Row
-from microedge.queue.policy import Usage
+from microedge.queue.policy import Newcomer, Usage
 from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
 from microedge.queue.record import RowHead, encode
+
+# Keys in meta: messages on disk before the row with an id; the last row that was salvaged from a directory.
+WAITING, WAITING_NEXT, SALVAGE = "waiting", "waiting_next", "salvage."
+COUNTED = (1 << 63) - 1  # in the place of a row: all were moved, and what is lost is counted
 
 
 class NewRow:
@@ -29,12 +33,15 @@ class NewRow:
         self.raw_bytes = raw_bytes
         self.data = b""
 
-    def encode(self, boot: int, base_ms: int) -> bytes:
-        """Return the stored bytes; encoded once, on the writer's thread."""
+    def encode(self, boot: int, base_ms: int, waiting: int) -> bytes:
+        """Return the stored bytes; encoded once, on the writer's thread.
+
+        `waiting` messages are on disk after the commit.
+        """
         if not self.data:
             row, line = self.row, self.line
             at_ms = row.at_ms - base_ms if row.at_ms > base_ms else 0
-            head = RowHead(row.id, line.endpoint.name, line.priority, row.n, boot, at_ms)
+            head = RowHead(row.id, line.endpoint.name, line.priority, row.n, boot, at_ms, waiting)
             times = (stored_expiry_ms(entry.expires_ms, base_ms) for entry in self.entries)
             records = (pack(message) for message in self.messages if message is not None)
             self.data = encode(head, zip(times, records))
@@ -50,7 +57,7 @@ def stored_expiry_ms(expires_ms: int, base_ms: int) -> int:
 class Commit:
     """Everything that one transaction changes. All of it may be applied twice."""
 
-    __slots__ = ("acks", "counters", "dead", "deletes", "is_drained", "partials", "rows", "undead", "up_ms")
+    __slots__ = ("acks", "counters", "dead", "deletes", "is_drained", "partials", "rows", "undead", "up_ms", "waiting")
 
     def __init__(self) -> None:
         self.rows: list[NewRow] = []
@@ -61,6 +68,7 @@ class Commit:
         self.undead: list[int] = []  # numbers of letters to delete: replayed in `rows`, delivered, or purged
         self.up_ms = 0  # CLOCK_BOOTTIME now, for the ledger of uptimes
         self.acks = 0
+        self.waiting = 0  # messages on disk afterwards: what is missing from a damaged database is known by it
         self.is_drained = False  # nothing will be left on disk: a good moment for a checkpoint
 
 
@@ -98,7 +106,49 @@ class Ask:
         self.done = done
 
 
-Job = Union[Commit, Load, Ask]
+Known = dict[int, tuple[int, int]]
+"""Rows that waited, by id: number of messages, and the bit set of those that were delivered."""
+
+
+class Outcome(NamedTuple):
+    """Messages recovered and lost, not more if `is_exact`; `repeats` of the recovered ones were delivered before."""
+
+    recovered: int
+    lost: int
+    is_exact: bool
+    repeats: int = 0
+    letters: int = 0
+
+
+class Rescue:
+    """Get on a little with the salvage of what was set aside in `directory`; `known` is what waited, if known.
+
+    `room_bytes` may be written. `is_without_room`: give up the row that needed more. `is_over`: what came of it is on
+    disk, and nothing is left to do.
+    """
+
+    __slots__ = ("directory", "is_over", "is_without_room", "known", "room_bytes")
+
+    def __init__(self, directory: str, known: Known | None = None) -> None:
+        self.directory = directory
+        self.known = known
+        self.room_bytes = 0
+        self.is_without_room = self.is_over = False
+
+
+class Rescued:
+    """What came of one step: rows that are in the new database now, what the next one needs, or the outcome."""
+
+    __slots__ = ("discarded", "needed", "outcome", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, Row]] = []  # endpoint, priority, row
+        self.needed: Newcomer | None = None
+        self.discarded = 0  # messages
+        self.outcome: Outcome | None = None
+
+
+Job = Union[Commit, Load, Ask, Rescue]
 
 
 class Loaded:
@@ -116,10 +166,21 @@ class Loaded:
 class Result:
     """What became of a job. `is_done`: it took effect, even if there was `trouble` afterwards.
 
-    `moved_to` names the damaged database that was set aside on the way; an empty one has taken its place.
+    `moved_to` names the damaged database that was set aside on the way; an empty one takes its place.
     """
 
-    __slots__ = ("answer", "dead", "is_done", "job", "loaded", "moved_to", "trouble", "usage", "written_bytes")
+    __slots__ = (
+        "answer",
+        "dead",
+        "is_done",
+        "job",
+        "loaded",
+        "moved_to",
+        "rescued",
+        "trouble",
+        "usage",
+        "written_bytes",
+    )
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -128,6 +189,7 @@ class Result:
         self.is_done = False
         self.moved_to = ""
         self.loaded: list[Loaded] = []
+        self.rescued = Rescued()
         self.usage = Usage()
         self.written_bytes = 0
         self.dead = DeadUsage()

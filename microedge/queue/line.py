@@ -167,10 +167,8 @@ class Line:
 
     def unload(self) -> None:
         """Forget everything that was read from disk, as if it had never been leased or loaded."""
-        rows = sorted((*self.opened.values(), *self.loading), key=lambda row: row.id)
-        if self.backlog:
-            self.backlog[0].handed = 0  # only the first can have been leased in part
-        self.backlog.extendleft(row for row in reversed(rows) if row.left)
+        rows = sorted((*self.opened.values(), *self.loading, *self.backlog), key=lambda row: row.id)
+        self.backlog = deque(row for row in rows if row.left)
         for row in rows:
             row.handed = 0
         self.loading = []

@@ -43,6 +43,7 @@ class Lines:
         self.replayed = 0
         self.dropped: dict[str, int] = {}
         self.acks = 0  # finished messages of rows on disk, since the last commit
+        self.stored = 0  # messages of rows on disk that are not finished
         self._ticket: Ticket = 0
         self._by_target: dict[Target, tuple[Line, int]] = {}
         self._volatile = VolatileBound()
@@ -51,6 +52,11 @@ class Lines:
         """Return every line, the most urgent first."""
         lines = [line for endpoint in self.endpoints.values() for line in endpoint.lines]
         return sorted(lines, key=lambda line: line.priority)
+
+    def found(self, endpoint: str, priority: int, row: Row) -> None:
+        """Take over a row that is on disk since an earlier run; rows of a line come in the order of their ids."""
+        self.endpoint(endpoint).line(priority).backlog.append(row)
+        self.stored += row.left
 
     def endpoint(self, name: str) -> Endpoint:
         """Return an endpoint, made on first use."""
@@ -221,6 +227,7 @@ class Lines:
     def saved(self, line: Line, row: Row, entries: list[Entry]) -> None:
         """Take note that `entries` are on disk as `row`, fsynced: they settle, and leave RAM unless leased."""
         line.store(row, entries)
+        self.stored += row.left
         for entry in entries:
             message = entry.message
             if message is not None and entry.is_waiting:
@@ -257,6 +264,7 @@ class Lines:
             if row.left < left:
                 self._note_progress(row)
         line.backlog = deque(row for row in line.backlog if row.left)
+        self.stored -= purged
         self.count(reason, purged)
         self.acks += purged
         self.notices.append(line.endpoint.name)
@@ -266,6 +274,7 @@ class Lines:
         """Count what is left of a row as dropped, and have the row deleted."""
         self.count(reason, row.left)
         self.acks += row.left
+        self.stored -= row.left
         row.left = 0
         self.deleted.append(row.id)
         self.touched.pop(row.id, None)
@@ -284,24 +293,6 @@ class Lines:
         """Drop the resting rows of which every message has expired."""
         rows = (row for line in self.lines() for row in line.resting())
         self.remove({row.id for row in rows if row.expires_ms <= now_ms}, "ttl")
-
-    def forget_disk(self, reason: str) -> None:
-        """The database is gone: count what was only there as dropped; what is in RAM too waits for a new commit."""
-        in_ram: dict[Line, int] = {}
-        for entry in self.leased.values():
-            if entry.row is not None:
-                entry.row = None
-                in_ram[entry.line] = in_ram.get(entry.line, 0) + 1
-        for line in self.lines():
-            kept = [entry for entry in line.loaded if entry.message is not None]
-            self.count(reason, sum(row.left for row in line.rows()) - in_ram.get(line, 0) - len(kept))
-            line.unload()
-            line.backlog.clear()
-            for entry in kept:
-                entry.row = None
-            line.fresh.extendleft(reversed(kept))
-            self.notices.append(line.endpoint.name)
-        self.deleted, self.touched, self.acks = [], {}, 0
 
     def unsaved(self, now_ms: int) -> dict[Line, list[Entry]]:
         """Return what is on no disk yet, in order; what expired unleased is dropped on the way."""
@@ -355,7 +346,9 @@ class Lines:
     def _finish(self, entry: Entry) -> None:
         row = entry.row
         if row is not None and row.left:
+            before = row.left
             row.finish(entry.index)
+            self.stored -= before - row.left
             self.acks += 1
             self._note_progress(row)
             if not row.left:

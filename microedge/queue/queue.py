@@ -17,7 +17,6 @@ from typing import Protocol
 from microedge.message import Message, Target, Ticket
 from microedge.queue import status
 from microedge.queue.committer import Committer
-from microedge.queue.line import Row
 from microedge.queue.lines import DROPPED, REPLAYED, Lines
 from microedge.queue.policy import Limits
 from microedge.reactor import Reactor
@@ -121,7 +120,7 @@ class MessageQueue:
             page_limit=self._page_limit or settings.max_bytes // PAGE_BYTES * 5 // 4,
             max_dead_bytes=min(MAX_BYTES, settings.max_bytes // 10),
         )
-        contents = store.open()
+        contents = store.open(int(self._clock() * 1000))
         self._base_ms = store.base_ms
         self._take_over(contents)
         committer = self._committer
@@ -130,6 +129,8 @@ class MessageQueue:
         self._writer = writer = Writer(store, limits, lambda: self._reactor.call_from_thread(self._collect))
         committer.open(writer.submit, self._now_ms, self._base_ms)
         writer.start()
+        for directory in contents.pending:
+            committer.salvage(directory)
         self._flush_soon()
 
     def append(self, message: Message, targets: Sequence[Target]) -> None:
@@ -202,7 +203,8 @@ class MessageQueue:
         usage = committer.usage
         return {
             "state": "degraded" if committer.trouble else "ok",
-            "reason": committer.trouble or self._notice,
+            "reason": committer.trouble or "; ".join(committer.salvager.outcomes) or self._notice,
+            "salvaging": committer.salvager.is_busy,
             **status.describe(self._lines, self._now_ms()),
             "disk_bytes": usage.file + usage.wal + usage.aside,
             "max_bytes": self._settings.max_bytes,
@@ -255,18 +257,15 @@ class MessageQueue:
     def _take_over(self, contents: Contents) -> None:
         if contents.moved_to:
             self._notice = f"database was damaged ({contents.damage}) and is set aside as {contents.moved_to}"
-            log.error("queue %s; started an empty one; look at it and delete it", self._notice)
+            log.error("queue %s; started a new one; what can be read is salvaged now", self._notice)
         counters = contents.counters
         self._lines.replayed = counters.pop(REPLAYED, 0)
         self._lines.dropped = {key[len(DROPPED) :]: n for key, n in counters.items()}
         for endpoint, priority, row in contents.rows:
-            self._take_row(endpoint, priority, row)
+            self._lines.found(endpoint, priority, row)
         self._lines.notices = [name for name, point in self._lines.endpoints.items() if point.lines]
         if contents.rows:
             self._sweep_later()
-
-    def _take_row(self, endpoint: str, priority: int, row: Row) -> None:
-        self._lines.endpoint(endpoint).line(priority).backlog.append(row)
 
     def _after_acks(self) -> None:
         if self._lines.acks:

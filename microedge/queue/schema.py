@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 
 from microedge.errors import QueueDamaged
 
@@ -73,6 +74,31 @@ def connect(file: str, page_limit: int) -> sqlite3.Connection:
         _remove_empty(file)
         raise
     return db
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Have all of it on disk afterwards, fsynced, or nothing.
+
+    Raises:
+        sqlite3.Error: nothing was written.
+    """
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def roots() -> dict[str, int]:
+    """Return the page where each table begins: the same in every database, because none was ever dropped."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        for statement in _TABLES:
+            db.execute(statement)
+        return dict(db.execute("SELECT name, rootpage FROM sqlite_master"))
 
 
 def _remove_empty(file: str) -> None:

@@ -9,7 +9,16 @@ from typing import NamedTuple
 from microedge.errors import QueueError
 from microedge.queue import disk
 from microedge.queue.dead import DeadLetters
-from microedge.queue.jobs import Commit, Loaded, NewRow, stored_expiry_ms
+from microedge.queue.jobs import (
+    WAITING,
+    WAITING_NEXT,
+    Commit,
+    Loaded,
+    NewRow,
+    Rescue,
+    Rescued,
+    stored_expiry_ms,
+)
 from microedge.queue.ledger import Ledger
 from microedge.queue.letter import Letter, Selection
 from microedge.queue.line import NEVER_MS, Row
@@ -17,7 +26,12 @@ from microedge.queue.lines import DROPPED, REPLAYED
 from microedge.queue.policy import Usage
 from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
 from microedge.queue.record import decode
-from microedge.queue.schema import PAGE_BYTES, connect
+from microedge.queue.schema import PAGE_BYTES, connect, transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from microedge.queue.salvage import Heritage
+    from microedge.queue.salvage_store import Rescuer
 
 LEDGER_MS = 600_000  # how often the uptime of this boot is noted by itself; rows say it more precisely
 _CHECKED_AT_OPEN_BYTES = 32 * 1024 * 1024  # quick_check reads it all; beyond this a start would take too long on a card
@@ -43,6 +57,11 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "is full" in str(error)
 
 
+def is_io_error(error: BaseException) -> bool:
+    """True when the disk failed to read or to write, whatever the reason."""
+    return isinstance(error, sqlite3.OperationalError) and "disk I/O error" in str(error)
+
+
 class Contents(NamedTuple):
     """What `Store.open` found: rows as (endpoint, priority, row) oldest first, and the counters of earlier runs."""
 
@@ -51,6 +70,7 @@ class Contents(NamedTuple):
     next_id: int
     moved_to: str  # where a damaged database was set aside; "" when nothing was wrong
     damage: str
+    pending: list[str]  # directories that wait to be salvaged, the oldest first
 
 
 class Store:
@@ -68,41 +88,60 @@ class Store:
         self._noted_up_ms = 0  # what the database says about this boot; 0: nothing
         self._is_marked = False  # the database says that it is in use, so that a crash will be recognised
         self._page_limit = page_limit
+        self._boots: dict[int, tuple[str, int]] = {}
+        self._next_id = 0  # above all row ids that this run has read or written
+        self._is_known = False  # what the database said about boots and ids
+        self._heritage: Heritage | None = None  # for the next database, which is not there yet
+        self._rescuer: Rescuer | None = None
+        self._waiting = 0  # messages on disk after the last commit
         self._has_old_wal = False  # an earlier connection has left one, and nothing was written since
 
-    def open(self) -> Contents:
+    def open(self, up_ms: int = 0) -> Contents:
         """Open or create the database and read the index of its rows, not the rows. A damaged one is set aside.
+
+        This boot has been up for `up_ms`.
 
         Raises:
             QueueDamaged: the file belongs to another program or a later version; it was left alone.
             QueueError: it is in use, or cannot be opened or created; the text says why.
         """
-        moved_to = damage = ""
+        moved_to = ""
         try:
-            if os.path.exists(self.file) and not os.path.getsize(self.file):
-                damage, moved_to = "the file is empty", disk.set_aside(self.file)
+            disk.finish_moves(self.file)
+            damage = self._visible_damage()
+            if damage:
+                moved_to = self.replace(up_ms)
             try:
                 contents = self._read()
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-                damage, moved_to = str(error), self.replace()
+                damage, moved_to = str(error), self.replace(up_ms)
+                contents = self._read()
+            pending = disk.pending(self.file) and self._salvager().unfinished(self._connection())
+            if pending and not moved_to and contents.next_id <= 1 + _ID_GAP:  # a power cut came before the new one
+                self._heritage = self._salvager().heritage(pending[-1], self._boot_id, up_ms)
+                self.close()
                 contents = self._read()
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise QueueError(f"{self.file}: cannot be opened: {error}") from error
-        return contents._replace(moved_to=moved_to, damage=damage)
+        self._is_known = True
+        return contents._replace(moved_to=moved_to, damage=damage, pending=pending)
 
-    def replace(self) -> str:
-        """Set the database aside, start an empty one and return where the old one is now.
+    def replace(self, up_ms: int = 0) -> str:
+        """Set the database aside and return where it is now; the next use begins an empty one.
 
         Raises:
-            sqlite3.Error, OSError: nothing can be created there.
+            OSError: it cannot be moved.
         """
         self.close()
-        moved_to = disk.set_aside(self.file) if os.path.exists(self.file) else ""
-        self.dead.read(self._connection())
-        self._noted_up_ms, self._is_marked = 0, False
+        moved_to = disk.set_aside(self.file)
+        if self._is_known:
+            self._heritage = self._salvager().to_inherit(self._boots, self._next_id, self.dead.next_number)
+        else:
+            self._heritage = self._salvager().heritage(moved_to, self._boot_id, up_ms)
+        self._is_marked = False
         return moved_to
 
     def reconnect(self) -> None:
@@ -123,18 +162,17 @@ class Store:
         db = self._connection()
         self._settle_old_wal()
         has_uptime = not self._noted_up_ms or job.up_ms >= self._noted_up_ms + LEDGER_MS
-        db.execute("BEGIN IMMEDIATE")
         try:
-            self._write(db, job)
-            if has_uptime:
-                self._write_uptime(db, job.up_ms)
-            db.execute("COMMIT")
+            with transaction(db):
+                self._write(db, job)
+                if has_uptime:
+                    self._write_uptime(db, job.up_ms)
         except sqlite3.Error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
             self.dead.forget()
             raise
         self._is_marked = True
+        self._waiting = job.waiting
+        self._next_id = max([self._next_id, *(new.row.id + 1 for new in job.rows)])
         self._noted_up_ms = job.up_ms if has_uptime else self._noted_up_ms
 
     def load(self, rows: list[Row]) -> list[Loaded]:
@@ -152,6 +190,21 @@ class Store:
             sqlite3.Error: the database cannot be read.
         """
         return self.dead.select(self._connection(), selection)
+
+    def rescue(self, job: Rescue) -> Rescued:
+        """Get on with a salvage for a moment: search, or move what fits into one transaction.
+
+        Raises:
+            sqlite3.Error, OSError: nothing was moved. Doing it again does no harm.
+        """
+        db = self._connection()
+        self._settle_old_wal()
+        rescued, stored = self._salvager().step(db, job)
+        for endpoint, priority, done, columns in stored:
+            rescued.rows.append((endpoint, priority, self._row(columns, done)))
+        if job.is_over:
+            self.dead.read(db)
+        return rescued
 
     def checkpoint(self) -> int:
         """Copy the WAL into the database file, so that it is overwritten from its beginning; return the frames left.
@@ -182,13 +235,12 @@ class Store:
             sqlite3.Error: the note could not be written.
         """
         if self._is_marked or has_rows:
-            values = (("clean", 1), ("next_id", next_id))
+            values = (("clean", 1), ("next_id", next_id), (WAITING, self._waiting), (WAITING_NEXT, next_id))
             db = self._connection()
             self._settle_old_wal()
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
-            self._write_uptime(db, up_ms)
-            db.execute("COMMIT")
+            with transaction(db):
+                db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+                self._write_uptime(db, up_ms)
             self._is_marked = False
 
     def close(self) -> None:
@@ -201,6 +253,10 @@ class Store:
         if self._db is None:
             self._has_old_wal = os.path.exists(self.file + "-wal")
             self._db = connect(self.file, self._page_limit)
+        if self._heritage is not None:
+            self._salvager().inherit(self._db, self._heritage)
+            self.dead.read(self._db)
+            self._heritage, self._is_marked, self._noted_up_ms = None, True, 0
         return self._db
 
     def _settle_old_wal(self) -> None:
@@ -212,6 +268,20 @@ class Store:
         if self._has_old_wal:
             self.checkpoint()
             self._has_old_wal = False
+
+    def _salvager(self) -> Rescuer:
+        if self._rescuer is None:
+            from microedge.queue.salvage_store import Rescuer  # hardly any device needs it, and RAM is short
+
+            self._rescuer = Rescuer(self.file)
+        return self._rescuer
+
+    def _visible_damage(self) -> str:
+        """Return what is wrong with the files at first sight; SQLite would delete the WAL of an empty file."""
+        if os.path.exists(self.file):
+            return "" if os.path.getsize(self.file) else "the file is empty"
+        has_wal = os.path.exists(self.file + "-wal") and os.path.getsize(self.file + "-wal") > 0
+        return "the file is gone and has left its WAL behind" if has_wal else ""
 
     def _read(self) -> Contents:
         try:
@@ -232,27 +302,35 @@ class Store:
         self.dead.read(db)
         counters = {key: value for key, value in meta.items() if key == REPLAYED or key.startswith(DROPPED)}
         next_id = max(rows[-1][2].id + 1 if rows else 1, meta.get("next_id", 1)) + (0 if is_clean else _ID_GAP)
-        return Contents(rows, counters, next_id, "", "")
+        self._next_id, self._waiting = next_id, sum(row.left for _, _, row in rows)
+        return Contents(rows, counters, next_id, "", "", [])
 
     def _read_rows(self, db: sqlite3.Connection) -> list[tuple[str, int, Row]]:
         boots = {number: (boot_id, up_ms) for number, boot_id, up_ms in db.execute(_SELECT_BOOTS)}
         ledger = self._ledger = Ledger(boots)
+        self._boots = boots
         rows: list[tuple[str, int, Row]] = []
         names: dict[str, str] = {}  # one string per endpoint, not per row
-        for row_id, endpoint, priority, n, expires_ms, boot, at_ms, size in db.execute(_SELECT_INDEX):
-            at = ledger.saw(boot, at_ms)
-            expires = NEVER_MS if expires_ms == STORED_NEVER_MS else ledger.base_ms(boot) + expires_ms
-            rows.append((names.setdefault(endpoint, endpoint), priority, Row(row_id, n, size, at, expires)))
-        by_id = {row.id: row for _, _, row in rows} if rows else {}
-        for row_id, done in db.execute("SELECT id, done FROM partial"):
-            row = by_id.get(row_id)
-            if row is not None:
-                row.done = int.from_bytes(done, "little")
-                row.left = row.n - bin(row.done).count("1")
+        partial = dict(db.execute("SELECT id, done FROM partial"))
+        for row_id, endpoint, priority, *columns in db.execute(_SELECT_INDEX):
+            done = int.from_bytes(partial.get(row_id, b""), "little")
+            row = self._row((row_id, *columns), done)
+            rows.append((names.setdefault(endpoint, endpoint), priority, row))
         self._boot = ledger.number_of(self._boot_id)
         self.base_ms = ledger.base_ms(self._boot)
         self._noted_up_ms = boots[self._boot][1] if self._boot in boots else 0
         return rows
+
+    def _row(self, columns: tuple[int, ...], done: int) -> Row:
+        row_id, n, expires_ms, boot, at_ms, size = columns
+        ledger = self._ledger
+        at = ledger.saw(boot, at_ms)
+        expires = NEVER_MS if expires_ms == STORED_NEVER_MS else ledger.base_ms(boot) + expires_ms
+        row = Row(row_id, n, size, at, expires)
+        if done:
+            row.done = done & ((1 << n) - 1)
+            row.left = n - bin(row.done).count("1")
+        return row
 
     def _load(self, row: Row) -> Loaded:
         found = self._connection().execute(_SELECT_ROW, (row.id,)).fetchone()
@@ -275,19 +353,23 @@ class Store:
             db.executemany("DELETE FROM partial WHERE id = ?", ids)
         if job.partials:
             db.executemany("INSERT OR REPLACE INTO partial VALUES (?, ?)", job.partials.items())
-        db.executemany(_INSERT, (self._columns(new) for new in job.rows))
+        db.executemany(_INSERT, (self._columns(new, job.waiting) for new in job.rows))
         if not self._is_marked:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
-        if job.counters:
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", job.counters.items())
+        notes = dict(job.counters)
+        if not job.rows:  # a row says it itself
+            notes.update({WAITING: job.waiting, WAITING_NEXT: self._next_id})
+        if notes:
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", notes.items())
         if job.dead or job.undead:
             self.dead.write(db, job.dead, job.undead)
 
     def _write_uptime(self, db: sqlite3.Connection, up_ms: int) -> None:
         db.execute("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, NULL)", (self._boot, self._boot_id, up_ms))
+        self._boots[self._boot] = (self._boot_id, up_ms)
 
-    def _columns(self, new: NewRow) -> tuple[object, ...]:
-        data = new.encode(self._boot, self.base_ms)
+    def _columns(self, new: NewRow, waiting: int) -> tuple[object, ...]:
+        data = new.encode(self._boot, self.base_ms, waiting)
         row, line = new.row, new.line
         expires_ms = stored_expiry_ms(row.expires_ms, self.base_ms)
         at_ms = max(0, row.at_ms - self.base_ms)

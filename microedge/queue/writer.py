@@ -9,12 +9,15 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from microedge.queue import disk
-from microedge.queue.jobs import Ask, Commit, Job, Load, Result
+from microedge.queue.jobs import Ask, Commit, Job, Load, Rescue, Result
 from microedge.queue.policy import FRAME_BYTES, Limits, checkpoint_frames
 from microedge.queue.schema import PAGE_BYTES
-from microedge.queue.store import Store, is_damage, is_full
+from microedge.queue.store import Store, is_damage, is_full, is_io_error
 
 log = logging.getLogger(__name__)
+
+_FAILURES = 3  # I/O errors in a row until a sector counts as bad: with the pauses in between, some seconds
+_ROW_FRAMES = 17  # pages of a row, at most
 
 
 class Writer:
@@ -31,6 +34,7 @@ class Writer:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
+        self._failures: dict[int, int] = {}  # I/O errors in a row, by first row to load, and 0 for commits
         self._frames = 0  # in the WAL and not yet in the database file, about
         self._is_broken = False  # an I/O error may have left the connection unusable
 
@@ -78,14 +82,34 @@ class Writer:
             self._attempt(job, result)
         except (sqlite3.Error, OSError) as error:
             result.trouble = str(error)
-            if is_damage(error):
-                result.moved_to = self._store.replace()
-                self._frames = 0
+            if is_damage(error) or self._is_bad_sector(job, error):
+                self._replace(result)
             else:
                 self._is_broken = not is_full(error)
         result.written_bytes = disk.thread_written_bytes() - before
         if isinstance(job, Commit) and not before:  # a kernel that does not count
             result.written_bytes = 2 * _estimated_bytes(job)  # once into the WAL, once into the database
+
+    def _replace(self, result: Result) -> None:
+        """Begin a new database; where not even the old one can be moved, the disk is the trouble, and not the file."""
+        try:
+            result.moved_to = self._store.replace()
+            self._frames = 0
+            self._failures.clear()
+        except OSError as error:
+            result.trouble = f"{result.trouble}; it cannot be set aside: {error}"
+            self._is_broken = True
+
+    def _is_bad_sector(self, job: Job, error: BaseException) -> bool:
+        """True when the same job has failed like this again and again: a glitch has passed by then.
+
+        A disk that does not work at all is told from that by `_replace`, which cannot do anything there.
+        """
+        if not is_io_error(error):
+            return False
+        key = job.rows[0].id if isinstance(job, Load) else 0
+        self._failures[key] = failures = self._failures.get(key, 0) + 1
+        return failures >= _FAILURES
 
     def _attempt(self, job: Job, result: Result) -> None:
         if self._is_broken:
@@ -93,15 +117,21 @@ class Writer:
             self._is_broken = False
         if isinstance(job, Load):
             result.loaded = self._store.load(job.rows)
+            self._failures.pop(job.rows[0].id, None)
             result.is_done = True
             return
         if isinstance(job, Ask):
             result.answer = job.question(self._store)
             result.is_done = True
             return
-        self._commit(job)
+        if isinstance(job, Rescue):
+            result.rescued = self._store.rescue(job)
+            self._frames += len(result.rescued.rows) * _ROW_FRAMES
+        else:
+            self._commit(job)
+            self._failures.pop(0, None)
         result.is_done = True
-        self._checkpoint(job.is_drained)
+        self._checkpoint(isinstance(job, Commit) and job.is_drained)
         self._ballast.make(self._keep_free_bytes)
         result.usage = self._store.usage()
         result.dead = self._store.dead.usage
@@ -124,6 +154,7 @@ class Writer:
         self._store.checkpoint()
         lean = Commit()
         lean.deletes, lean.up_ms = job.deletes, job.up_ms
+        lean.waiting = job.waiting - sum(new.row.n for new in job.rows)
         if lean.deletes:
             self._store.commit(lean)
             self._store.checkpoint()

@@ -38,29 +38,29 @@ def reopened(rig: QueueRig) -> QueueRig:
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "left"),
     [
-        lambda file: overwrite(file, 0, os.urandom(4096)),
-        lambda file: os.truncate(file, 0),
-        lambda file: os.truncate(file, 50),
-        lambda file: overwrite(file, 0, b"hello"),
+        (lambda file: overwrite(file, 0, os.urandom(4096)), 500),
+        (lambda file: os.truncate(file, 0), 0),
+        (lambda file: os.truncate(file, 50), 0),
+        (lambda file: overwrite(file, 0, b"hello"), 500),
     ],
     ids=["first page", "empty", "cut", "header"],
 )
-def test_a_damaged_database_is_set_aside_and_an_empty_one_takes_over(tmp_path, damage, caplog):
+def test_a_damaged_database_is_set_aside_and_a_new_one_takes_over(tmp_path, damage, left, caplog):
     rig = filled(QueueRig(tmp_path))
     damage(rig.file)
 
     reopened(rig)
-    rig.put(1)
+    rig.put(501)
     rig.advance(6)
     status = rig.queue.status()
     delivered = rig.drain()
     rig.stop()
 
-    assert "set aside" in str(status["reason"])
-    assert (delivered, quarantined(rig)) == ([1], ["queue-1"])
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "set aside as" in str(status["reason"])
+    assert (delivered, quarantined(rig)) == ([*range(1, left + 1), 501], ["queue-1"])
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
 def test_two_damaged_databases_are_kept_and_older_ones_are_not(tmp_path):
