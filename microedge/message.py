@@ -27,13 +27,18 @@ JSON_TYPE, JSON_ENCODING = "application/json", "utf-8"
 BATCHED, IMMEDIATE, VOLATILE = "batched", "immediate", "volatile"
 DURABILITIES = (BATCHED, IMMEDIATE, VOLATILE)
 
+SYNCED, CORRECTED, UNSYNCED = "synced", "corrected", "unsynced"
+TIME_QUALITIES = (SYNCED, CORRECTED, UNSYNCED)
+"""How good `Message.created_ms` is: the clock was right; worked out when it was; it never was, as far as is known."""
+
 Target = tuple[str, int, int]
 """Where the hub sends a message: (endpoint, priority 0-9, TTL in seconds or -1)."""
 
 Ticket = int
 """The queue's name for one leased message: valid until it is acknowledged, set aside or released."""
 
-_RECORD = struct.Struct("<BBHHQQQI")  # lengths of module, session, envelope, input; sequence; two times; body length
+# Lengths of module, session, envelope and input, time quality; sequence; two times; body length.
+_RECORD = struct.Struct("<BBHBBQqQI")
 _ELSEWHERE = struct.Struct("<Q")
 _HAS_ELSEWHERE = 1 << 31  # in the body length: the number follows the body; hardly any message has one
 _NO_PROPERTIES: dict[str, str] = {}
@@ -101,7 +106,8 @@ class Message:
     `message_id` is unique for the device and stays the same in every redelivery: `session` names one run of the
     producing instance, `sequence` counts from 1 within it. `elsewhere` is how many messages of that run before this one
     had no route upstream, so `sequence - elsewhere` counts those that had one without gaps. `created_ms` is wall-clock
-    milliseconds since the epoch, `taken_ms` the same moment on CLOCK_BOOTTIME, which never jumps.
+    milliseconds since the epoch, as good as `time_quality` says; `taken_ms` is the same moment on CLOCK_BOOTTIME, which
+    never jumps: below 0 when it was before this boot.
     """
 
     __slots__ = (
@@ -114,6 +120,7 @@ class Message:
         "sequence",
         "session",
         "taken_ms",
+        "time_quality",
         "waiting",
     )
 
@@ -126,6 +133,7 @@ class Message:
         sequence: int,
         taken_ms: int,
         created_ms: int,
+        time_quality: str = SYNCED,
     ) -> None:
         self.envelope = envelope
         self.body = body
@@ -135,6 +143,7 @@ class Message:
         self.taken_ms = taken_ms
         self.created_ms = created_ms
         self.elsewhere = 0
+        self.time_quality = time_quality
         self.input = ""  # the input it was delivered to, in the module that receives it
         self.waiting = 0  # endpoints that neither have it nor have it on disk; the queue counts this down
 
@@ -197,7 +206,7 @@ def pack(message: Message) -> bytes:
     """Return the self-describing record of a message: what the queue stores and a module input receives."""
     module, session, target = message.module.encode(), message.session.encode(), message.input.encode()
     envelope, body = message.envelope.raw, message.body
-    sizes = len(module), len(session), len(envelope), len(target)
+    sizes = len(module), len(session), len(envelope), len(target), TIME_QUALITIES.index(message.time_quality)
     times = message.taken_ms, message.created_ms
     if message.elsewhere:
         header = _RECORD.pack(*sizes, message.sequence, *times, len(body) | _HAS_ELSEWHERE)
@@ -214,7 +223,7 @@ def unpack(record: bytes, offset: int, envelopes: dict[bytes, Envelope]) -> tupl
     """
     try:
         header = _RECORD.unpack_from(record, offset)
-        module_len, session_len, envelope_len, input_len, sequence, taken_ms, created_ms, body_len = header
+        module_len, session_len, envelope_len, input_len, quality, sequence, taken_ms, created_ms, body_len = header
         at = offset + _RECORD.size
         module = record[at : at + module_len].decode()
         at += module_len
@@ -224,7 +233,8 @@ def unpack(record: bytes, offset: int, envelopes: dict[bytes, Envelope]) -> tupl
         at += envelope_len
         target = record[at : at + input_len].decode()
         at += input_len
-    except (struct.error, UnicodeDecodeError) as error:
+        time_quality = TIME_QUALITIES[quality]
+    except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise ValueError(f"not a message record at byte {offset}: {error}") from error
     has_elsewhere = body_len & _HAS_ELSEWHERE
     body_end = end = at + (body_len ^ has_elsewhere)
@@ -235,7 +245,8 @@ def unpack(record: bytes, offset: int, envelopes: dict[bytes, Envelope]) -> tupl
     envelope = envelopes.get(raw)
     if envelope is None:
         envelope = envelopes[raw] = Envelope.decode(raw)
-    message = Message(envelope, bytes(record[at:body_end]), module, session, sequence, taken_ms, created_ms)
+    body = bytes(record[at:body_end])
+    message = Message(envelope, body, module, session, sequence, taken_ms, created_ms, time_quality)
     message.input = target
     if has_elsewhere:
         message.elsewhere = _ELSEWHERE.unpack_from(record, body_end)[0]

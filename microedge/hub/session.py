@@ -16,7 +16,7 @@ from microedge import wire
 from microedge.errors import RemoteProtocolError
 from microedge.hub.calls import Invocation, read_invocation, read_result
 from microedge.hub.twin_frames import read_report
-from microedge.message import MAX_MESSAGE_BYTES, Envelope, Message
+from microedge.message import MAX_MESSAGE_BYTES, SYNCED, Envelope, Message
 from microedge.method import MethodResponse
 
 WINDOW = 256  # messages that a module may have unacknowledged
@@ -41,7 +41,7 @@ class Received:
 
 
 class Session:
-    """Pure: no socket, no clock. `clock_offset_ms` turns CLOCK_BOOTTIME into wall-clock milliseconds."""
+    """Pure: no socket, no clock."""
 
     def __init__(self, module: str, session: str) -> None:
         self.module = module
@@ -50,6 +50,7 @@ class Session:
         self.elsewhere = 0  # messages that no route took upstream; whoever routes them counts
         self._decoder = wire.Decoder(wire.FROM_MODULE)
         self._sequence = 0
+        self._time_quality = SYNCED
         self._pending: deque[Message] = deque()
         self._pending_bytes = 0
         self._envelopes: dict[bytes, Envelope] = {}
@@ -58,14 +59,15 @@ class Session:
     def unacknowledged(self) -> int:
         return len(self._pending)
 
-    def receive(self, data: bytes, clock_offset_ms: int) -> Received:
-        """Decode what arrived.
+    def receive(self, data: bytes, clock_offset_ms: int, time_quality: str = SYNCED) -> Received:
+        """Decode what arrived. `clock_offset_ms` turns CLOCK_BOOTTIME into wall-clock ms, as good as `time_quality`.
 
         Raises:
             RemoteProtocolError: garbage, a message out of sequence, one that is too large, more than the window
                 grants, an answer that is no answer, or a report that is no JSON: close this session.
         """
         result = Received()
+        self._time_quality = time_quality
         messages = result.messages
         for kind, number, time_ms, head, body in self._decoder.feed(data):
             if kind == wire.SEND:
@@ -117,7 +119,7 @@ class Session:
             )
         self._sequence = number
         created_ms = max(0, time_ms + clock_offset_ms)  # a clock that says 1970 may be younger than the boot
-        message = Message(envelope, body, self.module, self.session, number, time_ms, created_ms)
+        message = Message(envelope, body, self.module, self.session, number, time_ms, created_ms, self._time_quality)
         pending.append(message)
         return message
 

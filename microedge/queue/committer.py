@@ -37,6 +37,8 @@ class Committer:
         self.written_bytes = 0
         self.dead = DeadUsage()
         self.next_id = self.next_letter = 1
+        self.wall_offset_ms: int | None = None  # to be added to CLOCK_BOOTTIME for the wall clock, once it was right
+        self._is_clock_news = False  # the disk does not know it, and has messages that were taken before
         self._lines = lines
         self._reactor = reactor
         self._limits = limits
@@ -108,6 +110,13 @@ class Committer:
         if self._lines.acks >= policy.ACKS_PER_COMMIT:
             self._look_soon()
 
+    def clock_is_right(self, offset_ms: int) -> None:
+        """Take note of the wall clock: see MessageQueue.clock_is_right."""
+        self.wall_offset_ms = offset_ms
+        if any(line.rows() for line in self._lines.lines()):
+            self._is_forced = self._is_clock_news = True
+            self._look_soon()
+
     def recount_away(self) -> None:
         """Count again what waits for endpoints that are away, after one of them came or went."""
         self._forget_away()
@@ -154,7 +163,8 @@ class Committer:
             return True
         job = self._build(now_ms)
         savers, self._savers = self._savers, []
-        if not (job.rows or job.acks or (is_last and job.counters)):
+        is_clock_news, self._is_clock_news = self._is_clock_news, False
+        if not (job.rows or job.acks or is_clock_news or (is_last and job.counters)):
             _tell(savers, "")
             return False
         self._job, self._job_savers = job, savers
@@ -272,6 +282,7 @@ class Committer:
         job.undead += lines.undead
         job.acks += lines.acks
         job.up_ms = max(0, now_ms - self._base_ms)
+        job.wall_offset_ms = self.wall_offset_ms
         job.waiting = lines.stored + sum(new.row.n for new in job.rows)
         for new in job.rows:
             new.data = b""  # of an attempt before, when another number waited

@@ -57,7 +57,19 @@ def stored_expiry_ms(expires_ms: int, base_ms: int) -> int:
 class Commit:
     """Everything that one transaction changes. All of it may be applied twice."""
 
-    __slots__ = ("acks", "counters", "dead", "deletes", "is_drained", "partials", "rows", "undead", "up_ms", "waiting")
+    __slots__ = (
+        "acks",
+        "counters",
+        "dead",
+        "deletes",
+        "is_drained",
+        "partials",
+        "rows",
+        "undead",
+        "up_ms",
+        "waiting",
+        "wall_offset_ms",
+    )
 
     def __init__(self) -> None:
         self.rows: list[NewRow] = []
@@ -68,6 +80,7 @@ class Commit:
         self.undead: list[int] = []  # numbers of letters to delete: replayed in `rows`, delivered, or purged
         self.up_ms = 0  # CLOCK_BOOTTIME now, for the ledger of uptimes
         self.acks = 0
+        self.wall_offset_ms: int | None = None  # to be added to CLOCK_BOOTTIME for the wall clock; None: not known
         self.waiting = 0  # messages on disk afterwards: what is missing from a damaged database is known by it
         self.is_drained = False  # nothing will be left on disk: a good moment for a checkpoint
 

@@ -7,6 +7,8 @@ long the board was off is unknown and counts nothing: a message is rather kept t
 
 from __future__ import annotations
 
+from microedge.message import CORRECTED, UNSYNCED, Message
+
 
 class Ledger:
     """Turns (boot number, CLOCK_BOOTTIME ms) into ms on one line of time. Rows must be shown in order of age."""
@@ -37,3 +39,15 @@ class Ledger:
         if number is None:
             number = self._numbers[boot_id] = max((0, *self._up_ms, *self._numbers.values())) + 1
         return number
+
+
+def carry_over(message: Message, shift_ms: int, offset_ms: int | None) -> None:
+    """Put the times of a message of another boot on the clocks of this one.
+
+    That boot began `shift_ms` from this one's beginning (below 0: before) on the ledger's line of time; what was to be
+    added to its CLOCK_BOOTTIME for milliseconds since the epoch was `offset_ms`, None if that was never known.
+    """
+    if offset_ms is not None and message.time_quality == UNSYNCED and message.taken_ms >= 0:
+        message.created_ms = max(0, message.taken_ms + offset_ms)
+        message.time_quality = CORRECTED
+    message.taken_ms = min(-1, message.taken_ms + shift_ms)

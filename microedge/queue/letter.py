@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from microedge.message import Message, pack, unpack
+from microedge.message import UNSYNCED, Message, pack, unpack
 from microedge.queue.record import NEVER_MS, RowHead, decode, encode
 
 _OLD_PRIORITY = 9  # of letters without checksum, priority and time to live, which version 0.1 wrote
@@ -117,4 +117,6 @@ def _message(number: int, data: bytes) -> tuple[Message, int, int]:
     if head.row_id != number or len(messages) != 1:
         raise ValueError(f"letter {number}: expected one message, found row {head.row_id} of {len(messages)}")
     ttl_ms, message = messages[0]
+    if message.time_quality == UNSYNCED:
+        message.taken_ms = -1  # in which boot is not known, so no later clock can put it right
     return message, head.priority, ttl_ms

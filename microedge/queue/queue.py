@@ -197,6 +197,13 @@ class MessageQueue:
         if not is_live:
             self._committer.hurry()
 
+    def clock_is_right(self, offset_ms: int) -> None:
+        """Note what to add to CLOCK_BOOTTIME milliseconds for the wall clock's, for messages that outlive this boot.
+
+        Written with the next commit, or with one of its own where messages are on disk already. At any time.
+        """
+        self._committer.clock_is_right(offset_ms)
+
     def status(self) -> dict[str, object]:
         """Return the "queue" object of the status document. Walks over what is in RAM: not for the hot path."""
         committer = self._committer
@@ -329,7 +336,8 @@ class MessageQueue:
 
         has_rows = any(line.rows() for line in self._lines.lines())
         try:
-            store.mark_clean(self._committer.next_id, int(self._clock() * 1000), has_rows)
+            up_ms, offset_ms = int(self._clock() * 1000), self._committer.wall_offset_ms
+            store.mark_clean(self._committer.next_id, up_ms, offset_ms, has_rows)
         except sqlite3.Error as error:
             log.warning("queue closed without its note: %s; the next start checks the file", error)
         store.close()

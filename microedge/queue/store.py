@@ -19,7 +19,7 @@ from microedge.queue.jobs import (
     Rescued,
     stored_expiry_ms,
 )
-from microedge.queue.ledger import Ledger
+from microedge.queue.ledger import Ledger, carry_over
 from microedge.queue.letter import Letter, Selection
 from microedge.queue.line import NEVER_MS, Row
 from microedge.queue.lines import DROPPED, REPLAYED
@@ -40,7 +40,7 @@ _ID_GAP = 100_000  # row ids skipped after an unclean stop, so that a deleted ro
 _SELECT_INDEX = "SELECT id, endpoint, priority, n, expires_ms, boot, at_ms, length(data) FROM batch ORDER BY id"
 # The cast: what damage has turned into a text that is no UTF-8 would raise here instead of failing its checksum.
 _SELECT_ROW = "SELECT CAST(data AS BLOB) FROM batch WHERE id = ?"
-_SELECT_BOOTS = "SELECT number, boot_id, up_ms FROM boots ORDER BY number"
+_SELECT_BOOTS = "SELECT number, boot_id, up_ms, wall_offset_ms FROM boots ORDER BY number"
 _INSERT = "INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 # SQLite's own words, because Python before 3.11 does not give the error's number.
@@ -87,6 +87,7 @@ class Store:
         self._ledger = Ledger({})
         self._noted_up_ms = 0  # what the database says about this boot; 0: nothing
         self._is_marked = False  # the database says that it is in use, so that a crash will be recognised
+        self._offsets_ms: dict[int, int] = {}  # of the wall clocks of boots, where they were known
         self._page_limit = page_limit
         self._boots: dict[int, tuple[str, int]] = {}
         self._next_id = 0  # above all row ids that this run has read or written
@@ -161,19 +162,22 @@ class Store:
         """
         db = self._connection()
         self._settle_old_wal()
-        has_uptime = not self._noted_up_ms or job.up_ms >= self._noted_up_ms + LEDGER_MS
+        is_clock_news = job.wall_offset_ms not in (None, self._offsets_ms.get(self._boot))
+        has_uptime = not self._noted_up_ms or job.up_ms >= self._noted_up_ms + LEDGER_MS or is_clock_news
         try:
             with transaction(db):
                 self._write(db, job)
                 if has_uptime:
-                    self._write_uptime(db, job.up_ms)
+                    self._write_uptime(db, job.up_ms, job.wall_offset_ms)
         except sqlite3.Error:
             self.dead.forget()
             raise
         self._is_marked = True
         self._waiting = job.waiting
         self._next_id = max([self._next_id, *(new.row.id + 1 for new in job.rows)])
-        self._noted_up_ms = job.up_ms if has_uptime else self._noted_up_ms
+        if has_uptime:
+            self._noted_up_ms = job.up_ms
+            self._note_offset(job.wall_offset_ms)
 
     def load(self, rows: list[Row]) -> list[Loaded]:
         """Read rows back; nothing changes.
@@ -228,7 +232,7 @@ class Store:
         free = disk.free_bytes(os.path.dirname(self.file))
         return Usage((pages - unused) * PAGE_BYTES, pages * PAGE_BYTES, wal, disk.aside_bytes(self.file), free)
 
-    def mark_clean(self, next_id: int, up_ms: int, has_rows: bool) -> None:
+    def mark_clean(self, next_id: int, up_ms: int, wall_offset_ms: int | None, has_rows: bool) -> None:
         """Note that nothing is under way, so that the next start checks no file, and how long this boot was up.
 
         Raises:
@@ -240,7 +244,7 @@ class Store:
             self._settle_old_wal()
             with transaction(db):
                 db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
-                self._write_uptime(db, up_ms)
+                self._write_uptime(db, up_ms, wall_offset_ms)
             self._is_marked = False
 
     def close(self) -> None:
@@ -306,7 +310,9 @@ class Store:
         return Contents(rows, counters, next_id, "", "", [])
 
     def _read_rows(self, db: sqlite3.Connection) -> list[tuple[str, int, Row]]:
-        boots = {number: (boot_id, up_ms) for number, boot_id, up_ms in db.execute(_SELECT_BOOTS)}
+        noted = db.execute(_SELECT_BOOTS).fetchall()
+        boots = {number: (boot_id, up_ms) for number, boot_id, up_ms, _ in noted}
+        self._offsets_ms = {number: int(offset_ms) for number, _, _, offset_ms in noted if offset_ms is not None}
         ledger = self._ledger = Ledger(boots)
         self._boots = boots
         rows: list[tuple[str, int, Row]] = []
@@ -344,6 +350,9 @@ class Store:
             found_text = f"row {row.id} of {row.n} messages says it is row {head.row_id} of {head.messages}"
             return Loaded(row, [], found_text, found[0])
         base_ms = self._ledger.base_ms(head.boot)
+        if head.boot != self._boot:
+            for _, message in messages:
+                carry_over(message, base_ms - self.base_ms, self._offsets_ms.get(head.boot))
         return Loaded(row, [(NEVER_MS if at == STORED_NEVER_MS else base_ms + at, message) for at, message in messages])
 
     def _write(self, db: sqlite3.Connection, job: Commit) -> None:
@@ -364,9 +373,15 @@ class Store:
         if job.dead or job.undead:
             self.dead.write(db, job.dead, job.undead)
 
-    def _write_uptime(self, db: sqlite3.Connection, up_ms: int) -> None:
-        db.execute("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, NULL)", (self._boot, self._boot_id, up_ms))
+    def _write_uptime(self, db: sqlite3.Connection, up_ms: int, wall_offset_ms: int | None) -> None:
+        offset_ms = self._offsets_ms.get(self._boot) if wall_offset_ms is None else wall_offset_ms
+        values = self._boot, self._boot_id, up_ms, offset_ms
+        db.execute("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, ?)", values)
         self._boots[self._boot] = (self._boot_id, up_ms)
+
+    def _note_offset(self, wall_offset_ms: int | None) -> None:
+        if wall_offset_ms is not None:
+            self._offsets_ms[self._boot] = wall_offset_ms
 
     def _columns(self, new: NewRow, waiting: int) -> tuple[object, ...]:
         data = new.encode(self._boot, self.base_ms, waiting)

@@ -13,8 +13,9 @@ from microedge.method import AGENT
 from microedge.patch import diff
 from microedge.reactor import Reactor, Timer
 from microedge.supervisor.agent_report import AgentFacts, ModuleFacts, reported_document
-from microedge.supervisor.instance import Instance, boot_ms, clock_offset_ms
+from microedge.supervisor.instance import Instance
 from microedge.supervisor.runtime import Runtime
+from microedge.supervisor.wall_clock import boot_ms
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ _CLOCK_STEP_MS = 1_000  # what two clocks that are read one after the other neve
 class AgentReporter:
     """Lives on the loop's thread. `offset_ms` is what to add to CLOCK_BOOTTIME for the wall clock."""
 
-    def __init__(self, runtime: Runtime, reactor: Reactor, *, offset_ms: Callable[[], int] = clock_offset_ms) -> None:
+    def __init__(self, runtime: Runtime, reactor: Reactor, *, offset_ms: Callable[[], int]) -> None:
         self._runtime, self._reactor = runtime, reactor
         self._began_ms = boot_ms()
         self._offset_ms = offset_ms

@@ -43,6 +43,7 @@ from microedge.supervisor.routing import routes_of
 from microedge.supervisor.runtime import Runtime
 from microedge.supervisor.state import StateDirectory
 from microedge.supervisor.twins import Twins
+from microedge.supervisor.wall_clock import WallClock
 from microedge.supervisor.watch import DirectoryWatch
 from microedge.upstream.factory import create
 from microedge.upstream.settings import UpstreamSettings
@@ -76,7 +77,8 @@ class App:
         self.state = StateDirectory(config.paths.state)
         self.launcher = Launcher(server, self.loop)
         self.reaper = Reaper(self.loop, lambda: self.launcher.is_spawning)
-        exchange = Exchange(self.loop, RouteTable([], ttl_s=config.store.ttl_s))
+        clock = WallClock()
+        exchange = Exchange(self.loop, RouteTable([], ttl_s=config.store.ttl_s), clock)
         identities = IdentityStore(config.paths.state, config.device.id, self.loop)
         twins = Twins(config.paths.state, config.device.id, self.loop, exchange)
         twins.has_upstream = config.upstream.type == "mqtt"
@@ -89,6 +91,7 @@ class App:
             self.state.data,
             generation_of=identities.generation,
             start_twin=twins.start,
+            clock=clock,
         )
         self.runtime = Runtime(
             config=config,
@@ -101,10 +104,11 @@ class App:
             twins=twins,
         )
         exchange.twins = twins
+        clock.learnt = self.runtime.queue.clock_is_right
         twins.retry = self.runtime.fleet.retry
         identities.removed = twins.remove
         exchange.methods.agent = Agent(self.runtime).call
-        self.reporter = AgentReporter(self.runtime, self.loop)
+        self.reporter = AgentReporter(self.runtime, self.loop, offset_ms=clock.offset_ms)
         self.control = ControlSocket(config.paths.state, self.loop, commands(self.runtime))
         self.watch = DirectoryWatch(config.paths.modules, self.loop, self.rescan)
         self.twin_watch = DirectoryWatch(twins.directory, self.loop, twins.look, is_eager=True)

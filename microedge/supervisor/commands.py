@@ -137,6 +137,7 @@ def _event(message: Message) -> dict[str, Any]:
         "module": message.module,
         "output": message.output,
         "time_ms": message.created_ms,
+        "time_quality": message.time_quality,
         "message_id": message.message_id,
         "content_type": message.content_type,
         "content_encoding": message.content_encoding,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,9 +20,10 @@ from microedge.message import JSON_ENCODING, JSON_TYPE, Envelope, Message, Ticke
 from microedge.names import UPSTREAM, input_endpoint
 from microedge.queue.queue import MessageQueue
 from microedge.reactor import Reactor
-from microedge.supervisor.instance import Instance, clock_offset_ms
+from microedge.supervisor.instance import Instance
 from microedge.supervisor.methods import Methods
 from microedge.supervisor.twins import Twins
+from microedge.supervisor.wall_clock import WallClock, boot_ms
 from microedge.upstream.connector import Connector
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,10 @@ Listener = Callable[[Message], None]
 class Exchange:
     """Implements the events of queue, upstream and instances."""
 
-    def __init__(self, reactor: Reactor, routes: RouteTable) -> None:
+    def __init__(self, reactor: Reactor, routes: RouteTable, clock: WallClock | None = None) -> None:
+        """Store the arguments. `clock` says how good the times of messages are; None: good."""
         self.routes = routes
+        self.clock = clock or WallClock(synchronized=lambda: True)
         self.methods = Methods(reactor)
         self.twins: Twins | None = None
         self.dropped: Counter[str] = Counter()
@@ -83,9 +85,9 @@ class Exchange:
         """Queue a message from a person for one input; return its message id."""
         envelope = Envelope("manual", content_type=JSON_TYPE, content_encoding=JSON_ENCODING)
         self._manual_sequence += 1
-        taken_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-        created_ms = taken_ms + clock_offset_ms()
-        message = Message(envelope, body, _MANUAL, self._manual_session, self._manual_sequence, taken_ms, created_ms)
+        taken_ms, (offset_ms, quality) = boot_ms(), self.clock.look()
+        times = taken_ms, taken_ms + offset_ms, quality
+        message = Message(envelope, body, _MANUAL, self._manual_session, self._manual_sequence, *times)
         endpoint = input_endpoint(module, input_name)
         self._queue.append(message, [(endpoint, 0, ttl_s)])
         self._serve_soon(endpoint)
@@ -237,6 +239,7 @@ class Exchange:
 
         Returns whether upstream is among them.
         """
+        message.time_quality = self.clock.look()[1]
         decision = self.routes.decide_twin_change(message)
         if decision.targets:
             self._queue.append(message, decision.targets)
@@ -292,6 +295,7 @@ class Exchange:
             return
         batch = self._queue.lease(UPSTREAM, room, _LEASE_BYTES)
         if batch:
+            self.clock.stamp(batch)
             self._in_flight.update(ticket for ticket, _ in batch)
             self._connector.publish(batch)
 
@@ -300,7 +304,9 @@ class Exchange:
         if instance is None or port is None or port.room <= 0 or endpoint in self._paused:
             return
         frames = []
-        for ticket, message in self._queue.lease(endpoint, port.room, _LEASE_BYTES):
+        batch = self._queue.lease(endpoint, port.room, _LEASE_BYTES)
+        self.clock.stamp(batch)
+        for ticket, message in batch:
             delivery = self._next_delivery
             self._next_delivery += 1
             self._deliveries[delivery] = port

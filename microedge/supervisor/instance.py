@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from microedge import wire
@@ -26,6 +26,7 @@ from microedge.supervisor.lifecycle import EXIT_CONFIG, Action, Event, Exit, Sta
 from microedge.supervisor.logs import LogRing
 from microedge.supervisor.process import Process, exit_of
 from microedge.supervisor.processes import Reaper
+from microedge.supervisor.wall_clock import WallClock, boot_ms
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Services:
     data_dir: str  # holds one directory per instance
     generation_of: Callable[[str], str] = lambda module: ""  # the generation id of an instance's identity
     start_twin: Callable[[Instance], dict[str, Any]] = lambda instance: {"desired": {}}  # what START says of its twin
+    clock: WallClock = field(default_factory=WallClock)
 
 
 class Instance:
@@ -235,7 +237,7 @@ class Instance:
         assert self.session is not None
         self._heard_s = time.monotonic()
         try:
-            received = self.session.receive(data, clock_offset_ms())
+            received = self.session.receive(data, *self._services.clock.look())
         except RemoteProtocolError as error:
             self._break_off(f"broke the protocol: {error}")
             return
@@ -373,13 +375,3 @@ _ACTIONS: dict[Action, Callable[[Instance], None]] = {
     Action.WAIT_BACKOFF: Instance._wait_backoff,
     Action.FORGET_FAILURES: Instance._forget_failures,
 }
-
-
-def boot_ms() -> int:
-    """Return milliseconds of CLOCK_BOOTTIME, which runs on while the device sleeps and never jumps."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
-def clock_offset_ms() -> int:
-    """Return what to add to CLOCK_BOOTTIME milliseconds to get wall-clock milliseconds since the epoch."""
-    return (time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000_000

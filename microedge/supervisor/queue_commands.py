@@ -130,6 +130,7 @@ def _described(message: Message, is_full: bool) -> dict[str, object]:
         "module": message.module,
         "output": message.output,
         "created_ms": message.created_ms,
+        "time_quality": message.time_quality,
         "content_type": message.content_type,
         "content_encoding": message.content_encoding,
         "properties": message.properties,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from microedge.message import JSON_ENCODING, JSON_TYPE, Envelope, Message
 from microedge.supervisor.held_twin import HeldTwin
-from microedge.supervisor.instance import boot_ms, clock_offset_ms
+from microedge.supervisor.wall_clock import boot_ms, wall_ms
 
 OUTPUT = "twinChangeNotifications"  # where the upstream shows an output
 _WINDOW = 256  # messages of one module on their way, as of those that it sends itself
@@ -45,10 +45,8 @@ class TwinChanges:
             self._exchange.drop_twin_change(held.name)
             return
         self._sequence += 1
-        taken_ms = boot_ms()
         body = json.dumps(patch, separators=(",", ":"), ensure_ascii=False).encode()
-        created_ms = taken_ms + clock_offset_ms()
-        message = Message(_ENVELOPE, body, held.name, self._session, self._sequence, taken_ms, created_ms)
+        message = Message(_ENVELOPE, body, held.name, self._session, self._sequence, boot_ms(), wall_ms())
         message.elsewhere = self._elsewhere
         if not self._exchange.route_twin_change(message):
             self._elsewhere += 1

@@ -28,6 +28,7 @@ def encode_line(message: Message) -> bytes:
         "output": message.output,
         **_elsewhere(message),
         "created": iso8601(message.created_ms),
+        "time_quality": message.time_quality,
         "content_type": message.content_type,
         "properties": message.properties,
     }
@@ -41,6 +42,7 @@ def encode_envelope(message: Message) -> bytes:
         "sequence": message.sequence,
         **_elsewhere(message),
         "created": iso8601(message.created_ms),
+        "time_quality": message.time_quality,
         "content_type": message.content_type,
         "properties": message.properties,
     }

@@ -11,6 +11,7 @@ application properties as user properties under their own names, and these user 
     microedge-sequence  its number within one run of the producing instance, from 1
     microedge-elsewhere how many messages of that run before it had no route upstream, where there were any
     microedge-created   when it was made: ISO 8601, UTC, milliseconds
+    microedge-time-quality  how good that is: synced, corrected (worked out when the clock was set), or unsynced
     microedge-encoding  the content encoding, where the producer set one other than utf-8
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from microedge.message import TIME_QUALITIES, UNSYNCED
 from microedge.upstream.document import encode_envelope, iso8601
 
 TYPE_CHECKING = False
@@ -40,6 +42,9 @@ _ELSEWHERE = b"&\x00\x13microedge-elsewhere"
 _MAX_TEXT_BYTES = 65_535
 _MAX_CACHED = 512  # (module, envelope) pairs; a producer that invents properties per message must not fill the RAM
 _U16 = struct.Struct(">H")
+_QUALITY_PROPERTIES = {
+    quality: b"&\x00\x16microedge-time-quality\x00%c%b" % (len(quality), quality.encode()) for quality in TIME_QUALITIES
+}
 
 
 class Oversize(ValueError):  # noqa: N818 (a fact about a message, not a fault)
@@ -85,12 +90,13 @@ class PublishEncoder:
 
     def _own_properties(self, message: Message) -> bytes:
         message_id, sequence = message.message_id.encode(), b"%d" % message.sequence
-        return b"&\x00\x0cmicroedge-id%b%b&\x00\x12microedge-sequence\x00%c%b&\x00\x11microedge-created\x00\x18%b" % (
+        return b"&\x00\x0cmicroedge-id%b%b&\x00\x12microedge-sequence\x00%c%b&\x00\x11microedge-created\x00\x18%b%b" % (
             _U16.pack(len(message_id)),
             message_id,
             len(sequence),
             sequence,
             self._created(message.created_ms),
+            _QUALITY_PROPERTIES[message.time_quality],
         )
 
     def _created(self, created_ms: int) -> bytes:
@@ -101,10 +107,11 @@ class PublishEncoder:
         return b"%b%03dZ" % (self._created_text, milliseconds)
 
     def _remaining_s(self, message: Message, ttl_s: int) -> int:
-        # The wall clock may jump by years at boot and CLOCK_BOOTTIME starts again with it, so each may be wrong about
-        # a message; the smaller age is believed, because a message kept too long is better than one dropped.
+        # Either clock may be wrong about a message; the smaller age is believed, because a message kept too long is
+        # better than one dropped. A time that was never right says nothing.
         wall_ms, boot_ms = self._clock_ms()
-        ages = [age for age in (wall_ms - message.created_ms, boot_ms - message.taken_ms) if age >= 0]
+        wall_age_ms = -1 if message.time_quality == UNSYNCED else wall_ms - message.created_ms
+        ages = [age for age in (wall_age_ms, boot_ms - message.taken_ms) if age >= 0]
         age_s = min(ages) // 1000 if ages else 0
         return max(1, ttl_s - age_s)
 

@@ -164,6 +164,7 @@ def test_a_message_arrives_with_its_properties_over_mqtt_5(device, broker, subsc
         ("microedge-id", "s1-7"),
         ("microedge-sequence", "7"),
         ("microedge-created", "2024-05-17T09:30:00.250Z"),
+        ("microedge-time-quality", "synced"),
     ]
 
 
@@ -184,6 +185,7 @@ def test_over_mqtt_311_the_body_arrives_as_it_is_or_in_an_envelope(device, broke
         "id": "s1-2",
         "sequence": 2,
         "created": "2024-05-17T09:30:00.250Z",
+        "time_quality": "synced",
         "content_type": "application/json",
         "properties": {},
         "body": {"n": 2},

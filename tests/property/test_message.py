@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microedge.message import DURABILITIES, MAX_TTL_S, Envelope, Message, pack, unpack
+from microedge.message import DURABILITIES, MAX_TTL_S, TIME_QUALITIES, Envelope, Message, pack, unpack
 
 letters = string.ascii_letters + string.digits
 names = st.builds(str.__add__, st.sampled_from(letters), st.text(letters + "_-", max_size=63))
@@ -30,7 +30,8 @@ envelopes = st.builds(
     ttl_s=st.none() | st.integers(-1, MAX_TTL_S),
     durability=st.sampled_from(DURABILITIES),
 )
-messages = st.builds(Message, envelopes, st.binary(max_size=300), names, names, numbers, numbers, numbers)
+times, qualities = st.integers(-(1 << 62), 1 << 62), st.sampled_from(TIME_QUALITIES)
+messages = st.builds(Message, envelopes, st.binary(max_size=300), names, names, numbers, times, numbers, qualities)
 
 
 @given(envelopes)

@@ -7,6 +7,7 @@ from microedge.message import (
     IMMEDIATE,
     MAX_PROPERTIES,
     MAX_TTL_S,
+    TIME_QUALITIES,
     Envelope,
     Message,
     encode_body,
@@ -157,6 +158,16 @@ def test_a_record_is_longer_only_where_messages_went_elsewhere():
     assert len(record) == len(plain) + 8
     with pytest.raises(ValueError, match="record at byte 0 is cut: 1 bytes missing"):
         unpack(record[:-1], 0, {})
+
+
+@pytest.mark.parametrize("quality", TIME_QUALITIES)
+def test_a_record_says_how_good_the_time_is_and_knows_times_before_this_boot(quality):
+    message = a_message()
+    message.taken_ms, message.time_quality = -5_000, quality
+
+    found, _ = unpack(pack(message), 0, {})
+
+    assert (found.taken_ms, found.created_ms, found.time_quality) == (-5_000, message.created_ms, quality)
 
 
 def test_an_envelope_is_decoded_once_for_many_records():

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import time
 
 from microedge.cli.checks.outcome import OK, WARNING, Outcome, Surroundings
+from microedge.supervisor.wall_clock import is_synchronized
 
 NAME = "clock"
 
 # The first release; a clock before it started from nothing, as a Pi without a clock chip does.
 RELEASE_YEAR = 2024
-SYNCHRONIZED_FILE = "/run/systemd/timesync/synchronized"
-
-_TIME_ERROR = 5  # adjtimex: the kernel's clock is not disciplined by anything
-_TIMEX_BYTES = 512  # more than struct timex takes on any architecture; all zero asks and sets nothing
 
 
 def find(_around: Surroundings) -> list[Outcome]:
@@ -39,14 +34,3 @@ def judge(year: int, shown: str, is_synced: bool | None) -> Outcome:
         return Outcome(NAME, OK, f"{shown}; whether it is synchronised is not known")
     found = f"{shown}, not synchronised: message times may be wrong, order and expiry are not affected"
     return Outcome(NAME, WARNING, found, "sudo timedatectl set-ntp true")
-
-
-def is_synchronized() -> bool | None:
-    """Return what systemd-timesyncd or the kernel says; None when neither says anything."""
-    if os.path.exists(SYNCHRONIZED_FILE):
-        return True
-    try:
-        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    except (OSError, AttributeError):
-        return None
-    return None if state < 0 else state != _TIME_ERROR

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from support.queue_rig import UPSTREAM, QueueRig, new_message
+from support.virtual_reactor import VirtualReactor
 
-from microedge.message import IMMEDIATE, VOLATILE
+from microedge.message import CORRECTED, IMMEDIATE, SYNCED, UNSYNCED, VOLATILE
 from microedge.queue.queue import MessageQueue
 
 
@@ -301,3 +302,91 @@ def test_building_a_queue_touches_no_file(tmp_path):
 
     assert isinstance(rig.queue, MessageQueue)
     assert os.listdir(rig.directory) == []
+
+
+def take_over(rig: QueueRig, *, boot_id: str = "boot-2"):
+    """Boot again with a clock that starts anew, and return the message that waited."""
+    rig.boot_id = boot_id
+    rig.crash()
+    ((_, message),) = rig.lease()
+    return message
+
+
+def put_of_1970(rig: QueueRig) -> None:
+    message = new_message(1)
+    message.taken_ms, message.created_ms, message.time_quality = 5_000, 5_000, UNSYNCED
+    rig.queue.append(message, [(UPSTREAM, 9, -1)])
+    rig.advance(6)
+
+
+def test_a_message_that_outlives_its_boot_is_put_right_by_what_was_learnt_later_in_that_boot(rig):
+    put_of_1970(rig)
+    rig.advance(3_600)
+    rig.queue.clock_is_right(1_800_000_000_000)
+    rig.pump()
+
+    message = take_over(rig)
+
+    assert (message.created_ms, message.time_quality) == (1_800_000_005_000, CORRECTED)
+    assert message.taken_ms < 0
+
+
+def test_a_message_of_a_boot_in_which_the_time_was_never_known_says_so_and_stays_of_that_boot(rig):
+    put_of_1970(rig)
+
+    message = take_over(rig)
+
+    assert (message.created_ms, message.time_quality) == (5_000, UNSYNCED)
+    assert message.taken_ms < 0
+
+
+def test_a_message_that_was_taken_at_a_good_time_keeps_it_whatever_the_ledger_says(rig):
+    message = new_message(1)
+    message.taken_ms, message.created_ms = 5_000, 1_700_000_000_000
+    rig.queue.append(message, [(UPSTREAM, 9, -1)])
+    rig.queue.clock_is_right(1_800_000_000_000)
+    rig.advance(6)
+
+    message = take_over(rig)
+
+    assert (message.created_ms, message.time_quality) == (1_700_000_000_000, SYNCED)
+
+
+def test_a_restart_in_the_same_boot_leaves_the_time_to_the_clock_of_that_boot(rig):
+    put_of_1970(rig)
+
+    message = take_over(rig, boot_id="boot-1")
+
+    assert (message.taken_ms, message.time_quality) == (5_000, UNSYNCED)
+
+
+def test_learning_the_time_with_nothing_on_disk_writes_nothing(rig):
+    rig.queue.clock_is_right(1_800_000_000_000)
+    rig.advance(60)
+
+    assert commits(rig) == 0
+
+
+def test_the_offset_that_was_learnt_is_kept_by_an_orderly_stop(rig):
+    put_of_1970(rig)
+    rig.queue.clock_is_right(1_800_000_000_000)
+    rig.boot_id = "boot-1"
+    rig.restart()
+    rig.queue.clock_is_right(1_800_000_000_000)
+    rig.pump()
+
+    assert take_over(rig).time_quality == CORRECTED
+
+
+def test_the_age_of_a_message_goes_on_over_boots_as_far_as_it_is_known(rig):
+    put_of_1970(rig)
+    rig.advance(1_200)
+    up_ms = int(rig.reactor.now_s() * 1000)
+    rig.queue.close(5)
+    rig.boot_id = "boot-2"
+    rig.reactor = VirtualReactor()
+    rig.queue = rig.new_queue()
+    rig.open()
+    ((_, message),) = rig.lease()
+
+    assert message.taken_ms == 5_000 - up_ms

@@ -14,7 +14,8 @@ def test_a_line_holds_all_that_the_message_says():
 
     assert encode_line(message).decode() == (
         '{"message_id":"s1-7","module":"probe","output":"readings","created":"2024-05-17T09:30:00.250Z",'
-        '"content_type":"application/json","properties":{"unit":"°C"},"body":{"celsius": 21.50}}\n'
+        '"time_quality":"synced","content_type":"application/json","properties":{"unit":"°C"},'
+        '"body":{"celsius": 21.50}}\n'
     )
 
 
@@ -23,6 +24,7 @@ def test_an_envelope_names_id_and_sequence():
         "id": "s1-7",
         "sequence": 7,
         "created": "2024-05-17T09:30:00.250Z",
+        "time_quality": "synced",
         "content_type": "text/plain",
         "properties": {},
         "body": "on",

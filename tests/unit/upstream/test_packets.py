@@ -28,7 +28,7 @@ def encoder(*, wall_ms: int = 0, boot_ms: int = 0, **settings) -> PublishEncoder
 
 def expiry_s(message, *, wall_ms: int, boot_ms: int) -> int:
     packet = encoder(wall_ms=wall_ms, boot_ms=boot_ms).encode(FIRST_ID, message)
-    at = packet.index(b"Z\x02") + 2  # right behind microedge-created
+    at = packet.index(b"synced\x02") + 7  # right behind microedge-time-quality
     return int.from_bytes(packet[at : at + 4], "big")
 
 
@@ -50,6 +50,7 @@ def test_an_mqtt_5_publish_carries_the_properties():
         b"\x26\x00\x0cmicroedge-id\x00\x05s1-12"
         b"\x26\x00\x12microedge-sequence\x00\x0212"
         b"\x26\x00\x11microedge-created\x00\x182024-05-17T09:30:00.250Z"
+        b"\x26\x00\x16microedge-time-quality\x00\x06synced"
     )
     rest = b"\x00\x01a\x80\x01" + varint(len(properties)) + properties + b"hi"
     assert packet == b"\x32" + varint(len(rest)) + rest
@@ -61,6 +62,13 @@ def test_an_mqtt_5_publish_says_how_many_messages_were_not_for_upstream_if_there
 
     assert b"&\x00\x13microedge-elsewhere\x00\x013" in encoder().encode(FIRST_ID, message)
     assert b"elsewhere" not in encoder().encode(FIRST_ID, make_message(12))
+
+
+def test_a_time_that_was_never_right_does_not_shorten_the_expiry():
+    message = make_message(1, ttl_s=7_200)
+    message.created_ms, message.taken_ms, message.time_quality = 60_000, -HOUR_MS, "unsynced"
+
+    assert expiry_s(message, wall_ms=1_715_938_200_250, boot_ms=0) == 3_600
 
 
 def test_equal_envelopes_of_two_modules_go_to_two_topics():
