@@ -25,7 +25,6 @@ from microedge.hub.route import Route
 from microedge.hub.table import RouteTable
 from microedge.identity.store import IdentityStore
 from microedge.queue.queue import MessageQueue, QueueSettings, read_boot_id
-from microedge.supervisor import bootstrap
 from microedge.supervisor.agent import Agent
 from microedge.supervisor.agent_reporter import AgentReporter
 from microedge.supervisor.commands import commands
@@ -38,6 +37,7 @@ from microedge.supervisor.launcher import Launcher
 from microedge.supervisor.logs import LogRing, SupervisorLog
 from microedge.supervisor.loop import Loop, ScheduledCall
 from microedge.supervisor.notify import Notifier
+from microedge.supervisor.prctl import become_subreaper, set_process_name
 from microedge.supervisor.processes import Reaper
 from microedge.supervisor.routing import routes_of
 from microedge.supervisor.runtime import Runtime
@@ -165,8 +165,8 @@ class App:
     def _open(self, routes: list[Route]) -> None:
         self._open_log()
         log.info("microedge %s on device %s: pid=%d", microedge.__version__, self.runtime.config.device.id, os.getpid())
-        bootstrap.set_process_name("microedge")
-        bootstrap.become_subreaper()
+        set_process_name("microedge")
+        become_subreaper()
         os.makedirs(self.runtime.config.paths.modules, exist_ok=True)
         self.loop.open()
         self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)

@@ -7,7 +7,6 @@ signal last, because changes of identity clear it. See prctl(2), setrlimit(2).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import os
 import resource
@@ -19,33 +18,16 @@ import traceback
 
 from microedge.errors import ProtocolError
 from microedge.sdk.runner import read_start, run_module
+from microedge.supervisor.prctl import NO_NEW_PRIVS, PDEATHSIG, become_subreaper, prctl, set_process_name
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
 IPC_FD = 3
-_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 15, 36, 38
 _ADOPTION_S = 2.0  # until the double fork has made the supervisor our parent
 _OOM_SCORE_ADJ = 400  # the kernel should take a module before the supervisor
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV")
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def prctl(option: int, value: int | bytes) -> None:
-    """Call prctl(2); what the kernel refuses is left as it is, `status` says what is really active."""
-    _libc.prctl(option, value, 0, 0, 0)
-
-
-def set_process_name(name: str) -> None:
-    """Name the process for ps and top; the kernel keeps 15 bytes."""
-    prctl(_PR_SET_NAME, name.encode()[:15])
-
-
-def become_subreaper() -> None:
-    """Make orphans of this process's descendants its own children instead of init's."""
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def arrange_descriptors(ipc_fd: int, log_fd: int) -> None:
@@ -64,7 +46,7 @@ def run(supervisor_pid: int) -> int:
     """Become the module that the START frame on descriptor 3 describes; return its exit code. Never raises."""
     os.setsid()
     become_subreaper()  # what the module leaves behind is its own, so that the supervisor finds it below it
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(NO_NEW_PRIVS, 1)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(signum, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
@@ -137,6 +119,6 @@ def _die_with(supervisor_pid: int) -> None:
     deadline_s = time.monotonic() + _ADOPTION_S
     while os.getppid() != supervisor_pid and time.monotonic() < deadline_s:
         time.sleep(0.0005)
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor_pid:
         raise OSError(f"the supervisor (pid {supervisor_pid}) is not the parent of this process; it has died")

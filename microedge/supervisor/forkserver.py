@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 
-from microedge.supervisor import bootstrap
+from microedge.supervisor.prctl import set_process_name
 
 PACKET_BYTES = 16_384
 _PRELOAD = (  # what nearly every module meets sooner or later: shared if it is here, private to each if it is not
@@ -37,7 +37,7 @@ _PRELOAD = (  # what nearly every module meets sooner or later: shared if it is 
     "linecache",
     "math",
     "microedge.message",
-    "microedge.sdk.client",
+    "microedge.supervisor.bootstrap",
     "random",
     "re",
     "stat",
@@ -56,6 +56,7 @@ def fork() -> tuple[int, socket.socket]:
     """Fork the server; return its pid and the supervisor's end of the control socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supervisor_pid = os.getpid()
+    gc.freeze()  # both go on sharing what is loaded so far: the collector would write to each object of it
     pid = os.fork()
     if pid == 0:
         ours.close()
@@ -90,7 +91,7 @@ def main() -> None:
 def serve(control: socket.socket, supervisor_pid: int) -> None:
     """Answer requests until the supervisor closes its end."""
     os.setsid()  # a terminal's Ctrl-C is for the supervisor
-    bootstrap.set_process_name("microedge-fork")
+    set_process_name("microedge-fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _preload(_PRELOAD)
@@ -147,6 +148,8 @@ def _become_module(request: dict[str, object], descriptors: list[int], superviso
     """In the module's process. Never returns."""
     code = 1
     try:
+        from microedge.supervisor import bootstrap  # preloaded; with the SDK it is nothing for the supervisor
+
         bootstrap.arrange_descriptors(*descriptors)
         if request["launch"] == "exec":
             os.execv(sys.executable, fresh_arguments("bootstrap", supervisor_pid))

@@ -15,7 +15,8 @@ def run(config_option: str | None) -> int:
         MicroedgeError: it cannot start: configuration, state directory or queue; the text says what to do.
     """
     server = forkserver.fork()
-    postpone("inspect")  # dataclasses wants it for classes without a docstring; with ast and dis it takes 1 MB
+    # dataclasses wants the first for classes without a docstring (1 MB with ast and dis), traceback the others
+    postpone("inspect", "textwrap", "tokenize")
     from microedge.supervisor.app import start  # only now: what it loads must not be in the modules
 
     return start(config_option, server)
