@@ -36,6 +36,7 @@ class HeldTwin:
         self.sent_version = 0  # of desired properties: what that process was sent last
         self.reports: deque[Report] = deque()  # not yet looked at
         self.withheld: list[Callable[[], None]] = []  # answers with a version that the card must reserve first
+        self.unsafe: list[tuple[int, Callable[[], None]]] = []  # what is told once the card has that change
         self.changes: deque[Message] = deque()  # messages that say what changed and are still on their way
         # The card
         self.timer = timer
@@ -65,6 +66,18 @@ class HeldTwin:
         With a card that cannot be written that has to be risked, or no module could report any more.
         """
         return self.twin.is_ahead and self.file is not None and SAVE not in self.problems
+
+    @property
+    def is_at_risk(self) -> bool:
+        """True while a crash would undo a change of desired properties or tags; False where the card takes nothing."""
+        return self.twin.urgent_change > self.twin.saved_change and self.file is not None and SAVE not in self.problems
+
+    def take_safe(self) -> list[Callable[[], None]]:
+        """Return what waited for the card and need not any longer, in order."""
+        saved = self.twin.saved_change if self.is_at_risk else self.twin.urgent_change
+        safe = [then for change, then in self.unsafe if change <= saved]
+        self.unsafe = [(change, then) for change, then in self.unsafe if change > saved]
+        return safe
 
     @property
     def problem(self) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microedge.errors import TwinError
 from microedge.method import AGENT
-from microedge.supervisor.control import Command
+from microedge.supervisor.control import Command, Reply
 from microedge.supervisor.twins import Twins
+
+if TYPE_CHECKING:
+    from microedge.twin.twin import Effect
 
 _PARTS = ("desired", "tags")
 
@@ -17,7 +20,7 @@ def twin_commands(twins: Twins) -> dict[str, Command]:
     """Return the commands by name."""
     return {
         "twin": lambda request, reply: reply.result(_show(twins, request)),
-        "twin_set": lambda request, reply: reply.result(_set(twins, request)),
+        "twin_set": lambda request, reply: _set(twins, request, reply),
         "twin_history": lambda request, reply: reply.result(_history(twins, request)),
     }
 
@@ -48,18 +51,21 @@ def _show(twins: Twins, request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _set(twins: Twins, request: Mapping[str, Any]) -> dict[str, Any]:
+def _set(twins: Twins, request: Mapping[str, Any], reply: Reply) -> None:
     name, part, patch = request["module"], request.get("part", "desired"), request["patch"]
     if part not in _PARTS:
         raise TwinError("part", part, f"one of {', '.join(_PARTS)}")
-    is_whole, is_delivered = bool(request.get("replace")), False
+    is_whole = bool(request.get("replace"))
+
+    def done(effect: Effect, is_told: bool) -> None:
+        reply.result({"part": part, "version": effect.version, "changed": effect.changed, "delivered": is_told})
+
     if part == "tags":
-        effect = twins.patch_tags(name, _difference(twins, name, patch) if is_whole else patch)
+        twins.patch_tags(name, _difference(twins, name, patch) if is_whole else patch, done)
     elif name == AGENT:
         raise TwinError("properties.desired", patch, "the name of a module: microedge itself has none")
     else:
-        effect, is_delivered = twins.patch_desired(name, patch, is_whole=is_whole)
-    return {"part": part, "version": effect.version, "changed": effect.changed, "delivered": is_delivered}
+        twins.patch_desired(name, patch, done, is_whole=is_whole)
 
 
 def _history(twins: Twins, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class TwinUpstream:
         """Publish what waits, now."""
         unpublished, self._unpublished = self._unpublished, {}
         for held in unpublished.values():
-            if held.must_reserve:  # somebody who saw this version could see it again, with another content
+            if held.must_reserve or held.is_at_risk:  # somebody could see this version again, with another content
                 self.publish_soon(held)
                 continue
             document = held.twin.reported_document()

@@ -5,7 +5,8 @@ card gets what changed (`TwinSaver`), reports are answered (`ReportQueue`) and t
 `TwinUpstream`). Everything happens on the loop's thread but the reading and writing of files while it runs.
 
 What a process knows is told by one number, the version of the desired properties that it was sent last: the next
-version goes out as a patch, and after a gap, whatever made it, the whole document.
+version goes out as a patch, and after a gap, whatever made it, the whole document. Nobody is told of a change before it
+is on the card, so what was told is true after a crash as well.
 """
 
 from __future__ import annotations
@@ -35,9 +36,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Done = Callable[["Effect", bool], None]
+
 _UNREAD_BYTES = 65_536  # frames for a module that does not read: beyond it, changes are gathered into one document
 _AGENT_SAVE_MS = 600_000  # of what microedge reports: it does so again at each start, and a crash loop changes it
 _OWED_S = 0.5  # until a module that did not read is looked at again
+
+
+def _nobody(effect: Effect, is_told: bool) -> None:
+    """Nobody waits for this change."""
 
 
 class Twins:
@@ -151,8 +158,10 @@ class Twins:
 
     # --- What changes them ---
 
-    def patch_desired(self, name: str, document: object, *, is_whole: bool = False) -> tuple[Effect, bool]:
-        """Let a person change desired properties, or replace all that people have said; return also whether it is told.
+    def patch_desired(self, name: str, document: object, done: Done = _nobody, *, is_whole: bool = False) -> Effect:
+        """Let a person change desired properties, or replace all that people have said.
+
+        `done` is called when no crash can undo it any more, with the effect and whether the module was told.
 
         Raises:
             TwinError: there is no such twin, a limit is broken, or a key belongs to the upstream. Nothing was changed.
@@ -164,19 +173,22 @@ class Twins:
         except TwinError:
             self._saver.consider(held)  # the refusal is on record
             raise
-        return effect, self._changed(held, effect)
+        self._changed(held, effect, done)
+        return effect
 
-    def patch_tags(self, name: str, patch: object) -> Effect:
-        """Let a person change tags.
+    def patch_tags(self, name: str, patch: object, done: Done = _nobody) -> Effect:
+        """Let a person change tags. `done` is called when no crash can undo it any more.
 
         Raises:
             TwinError: there is no such twin, or a limit is broken. Nothing was changed.
         """
         held = self.held(name)
         try:
-            return held.twin.patch_tags(patch, "cli", _now_ms())
+            effect = held.twin.patch_tags(patch, "cli", _now_ms())
         finally:
             self._saver.consider(held)
+        self._when_safe(held, lambda: done(effect, False))
+        return effect
 
     def report(self, name: str, patch: object) -> int:
         """Report for microedge itself, on `$edgeAgent`, or for a module; return the version.
@@ -316,6 +328,8 @@ class Twins:
         if held.name not in self._held:  # it was being written when it was given up
             self._retire(held.name)
         self._reports.saved(held)
+        for then in held.take_safe():
+            then()
 
     def _retire(self, name: str) -> None:
         try:
@@ -326,15 +340,27 @@ class Twins:
     def _reconciled(self, held: HeldTwin, effect: Effect) -> None:
         self._changed(held, effect)
 
-    def _changed(self, held: HeldTwin, effect: Effect) -> bool:
-        """Carry out what follows from a change of desired properties; True if the module was told at once."""
+    def _changed(self, held: HeldTwin, effect: Effect, done: Done = _nobody) -> None:
+        """Carry out what follows from a change of desired properties, once no crash can undo it."""
         self._saver.consider(held)
-        if effect.notification is None:
-            return False
-        is_told = self._tell(held, effect)
-        if effect.changed:
-            self.retry(held.name)
-        return is_told
+
+        def go_on() -> None:
+            is_told = effect.notification is not None and self._tell(held, effect)
+            if effect.changed:
+                self.retry(held.name)
+            done(effect, is_told)
+
+        self._when_safe(held, go_on)
+
+    def _when_safe(self, held: HeldTwin, then: Callable[[], None]) -> None:
+        """Call `then` when the card has what was changed so far, or cannot take it.
+
+        What somebody was told before would be undone by a crash, and its version would come again with other content.
+        """
+        if held.is_at_risk:
+            held.unsafe.append((held.twin.urgent_change, then))
+        else:
+            then()
 
     def _tell(self, held: HeldTwin, effect: Effect | None = None) -> bool:
         """Send the module the change, or the whole document if it has missed one."""
@@ -344,9 +370,11 @@ class Twins:
         if instance.process.unsent_bytes > _UNREAD_BYTES:
             self._owe(held)
             return False
-        is_next = effect is not None and effect.version == version == held.sent_version + 1
-        if effect is not None and is_next:
+        if effect is not None and effect.version == held.sent_version + 1:
+            version = effect.version
             instance.write(desired_frame(version, _without_version(effect), False))
+        elif held.is_at_risk:
+            return False  # the change that is being written will tell
         else:
             instance.write(desired_frame(version, held.twin.desired, True))
         held.sent_version = version

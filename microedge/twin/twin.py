@@ -68,8 +68,8 @@ class Twin:
         self.history = history or History()
         self.connection_state = DISCONNECTED
         self._last_activity = NEVER
-        self._change = self._urgent_change = 1  # one that was never saved waits to be
-        self._saved_change = 0
+        self._change = self.urgent_change = 1  # changes are numbered; one that was never saved waits to be
+        self.saved_change = 0
         self._ceiling = 0
 
     @classmethod
@@ -82,7 +82,7 @@ class Twin:
         twin = cls(device, module, stored.state, History(stored.changes, stored.refusals))
         twin._last_activity = stored.last_activity
         twin._ceiling = stored.reported_ceiling
-        twin._saved_change = twin._change
+        twin.saved_change = twin._change
         lost = stored.reported_ceiling - stored.state.reported.version
         if lost > 0:
             reported = replace(stored.state.reported, version=stored.reported_ceiling)
@@ -107,11 +107,11 @@ class Twin:
     @property
     def dirty(self) -> Urgency:
         """What waits to be written, for `SaveTimer.due_ms`."""
-        if self._urgent_change > self._saved_change:
+        if self.urgent_change > self.saved_change:
             return Urgency.NOW
         if self.is_ahead:
             return Urgency.SOON
-        return Urgency.LATER if self._change > self._saved_change else Urgency.NOTHING
+        return Urgency.LATER if self._change > self.saved_change else Urgency.NOTHING
 
     @property
     def is_saved(self) -> bool:
@@ -244,13 +244,13 @@ class Twin:
 
     def saved(self, snapshot: Snapshot) -> None:
         """Note that `TwinFile.write` has made a snapshot durable."""
-        self._saved_change = max(self._saved_change, snapshot.change)
+        self.saved_change = max(self.saved_change, snapshot.change)
         self._ceiling = snapshot.stored.reported_ceiling
 
     def must_save(self) -> None:
         """Note that the file does not hold this twin: it was edited in vain, or it is the previous copy."""
         self._change += 1
-        self._urgent_change = self._change
+        self.urgent_change = self._change
 
     def _stored(self) -> Stored:
         return Stored(
@@ -310,7 +310,7 @@ class Twin:
         self._change += 1
         if part is REPORTED:
             return effect
-        self._urgent_change = self._change
+        self.urgent_change = self._change
         if effect.notification is not None:
             entry = {"time": now, "origin": origin, "part": part.name, "version": effect.version}
             self.history.changed(entry, differences(_content(before, part), _content(self.state, part)))

@@ -101,6 +101,7 @@ class World:
             assert self.reactor.run_thread_call(10)
 
     def advance(self, seconds: float) -> None:
+        self.settle()
         for _ in range(max(1, int(seconds))):
             self.reactor.advance(seconds / max(1, int(seconds)))
             self.settle()
@@ -170,10 +171,54 @@ def test_a_start_brings_both_halves_of_the_twin_and_their_versions(module: Modul
 
 
 def test_a_change_by_hand_reaches_the_module_as_a_patch_with_its_nulls(world: World, module: Module):
-    effect, is_told = world.twins.patch_desired("probe", {"unit": None, "mode": "fast"})
+    effect = world.twins.patch_desired("probe", {"unit": None, "mode": "fast"})
+    world.settle()
 
-    assert (effect.version, effect.changed, is_told) == (3, True, True)
+    assert (effect.version, effect.changed) == (3, True)
     assert module.frames() == [("desired", 3, "patch", {"unit": None, "mode": "fast"})]
+
+
+def test_nobody_is_told_of_a_change_before_it_is_on_the_card(world: World, module: Module):
+    told: list[tuple[int, bool]] = []
+    for mode in ("fast", "slow"):
+        world.twins.patch_desired(
+            "probe", {"mode": mode}, lambda effect, is_told: told.append((effect.version, is_told))
+        )
+    world.twins.patch_tags("probe", {"site": "hall 3"}, lambda effect, is_told: told.append((effect.version, is_told)))
+    assert (told, module.frames(), world.retried) == ([], [], [])
+    world.settle()
+
+    assert [version for version, _ in told[:2]] == [3, 4]
+    assert [is_told for _, is_told in told] == [True, True, False]
+    assert [frame[1:] for frame in module.frames()] == [(3, "patch", {"mode": "fast"}), (4, "patch", {"mode": "slow"})]
+    assert world.on_disk()["properties"]["desired"]["mode"] == "slow"
+
+
+def test_with_a_card_that_takes_nothing_changes_are_told_all_the_same(
+    world: World, module: Module, monkeypatch: pytest.MonkeyPatch
+):
+    def full(self: TwinFile, data: bytes) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(TwinFile, "write", full)
+    world.twins.patch_desired("probe", {"mode": "fast"})
+    world.settle()
+    world.twins.patch_desired("probe", {"mode": "slow"})
+
+    assert [frame[3] for frame in module.frames()] == [{"mode": "fast"}, {"mode": "slow"}]
+    monkeypatch.undo()
+    world.advance(60)
+
+
+def test_a_change_that_was_told_is_there_after_a_crash_at_once(world: World, module: Module):
+    told: list[bool] = []
+    world.twins.patch_desired("probe", {"mode": "fast"}, lambda effect, is_told: told.append(is_told))
+    while not told:
+        world.reactor._run_one_round()
+    world.restart()
+    world.twins.follow([configured({"unit": "C"})])
+
+    assert world.twins.find("probe").desired["mode"] == "fast"
 
 
 def test_another_configuration_reaches_the_module_in_the_next_turn(world: World, module: Module):
@@ -218,8 +263,10 @@ def test_a_module_that_does_not_read_gets_the_whole_document_once_it_does(world:
 
 def test_a_change_of_value_starts_a_module_that_waits_and_the_same_value_does_not(world: World, module: Module):
     world.twins.patch_desired("probe", {"unit": "C"})
+    world.settle()
     assert world.retried == []
     world.twins.patch_desired("probe", {"unit": "K"})
+    world.settle()
 
     assert world.retried == ["probe"]
 
@@ -438,6 +485,14 @@ def test_a_document_that_is_refused_is_visible_above_and_in_status(
     assert "the upstream's desired properties are refused" in world.status()
     world.twins.upstream_desired("probe", b"{}")
     assert world.status() == ""
+
+
+def test_a_document_of_any_depth_is_refused_and_nothing_else_happens(world: World, module: Module):
+    for levels in range(700, 1_000):  # where json gives up, and repr before it, depends on how deep the caller is
+        world.twins.upstream_desired("probe", b"[" * levels + b"]" * levels)
+    world.twins.upstream_desired("probe", b'{"unit": "K"}')
+
+    assert [frame[3] for frame in module.frames()] == [{"unit": "K"}]
 
 
 def test_an_empty_document_withdraws_what_the_upstream_said(world: World, module: Module):
