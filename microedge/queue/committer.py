@@ -113,7 +113,7 @@ class Committer:
     def clock_is_right(self, offset_ms: int) -> None:
         """Take note of the wall clock: see MessageQueue.clock_is_right."""
         self.wall_offset_ms = offset_ms
-        if any(line.rows() for line in self._lines.lines()):
+        if self._lines.stored:
             self._is_forced = self._is_clock_news = True
             self._look_soon()
 
@@ -286,7 +286,7 @@ class Committer:
         job.waiting = lines.stored + sum(new.row.n for new in job.rows)
         for new in job.rows:
             new.data = b""  # of an attempt before, when another number waited
-        job.is_drained = not job.rows and not any(line.rows() for line in lines.lines())
+        job.is_drained = not job.rows and not lines.stored
         lines.deleted, lines.touched, lines.dead, lines.undead, lines.acks = [], {}, [], [], 0
         self._acks_since_ms = 0
 
@@ -343,7 +343,7 @@ class Committer:
         line.loading = []
         if not result.is_done:
             self._failed(result.trouble)
-            line.backlog.extendleft(reversed(job.rows))
+            line.backlog.put_back(job.rows)
             self._held.add(line)
             self._reactor.call_later(policy.retry_delay_s(self._failures), lambda: self._load_again(line))
             return

@@ -13,39 +13,16 @@ which is always its beginning: `handed` counts it, so that loading the row again
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 
 from microedge.message import Message, Ticket
+from microedge.queue.backlog import Backlog
+from microedge.queue.backlog import Row as Row  # a line is made of them: whoever imports one has the other too
 
 NEVER_MS = 1 << 62  # an expiry that never comes, as a number, so that the hot path compares only once
 LOAD_ROWS_BYTES = 32 * 1024  # stored bytes that one load reads, about 64-128 KiB of messages
 LOAD_ROWS_MESSAGES = 512
 PREFETCH_BELOW = 256  # ask for the next rows when fewer entries are left, so that a drain does not stop and go
-
-
-class Row:
-    """The index entry of one row on disk: 1,000,000 waiting messages are some thousand of these.
-
-    `done` is a bit set of the positions that are finished, `left` counts the others.
-    """
-
-    __slots__ = ("at_ms", "done", "expires_ms", "handed", "id", "left", "n", "size")
-
-    def __init__(self, row_id: int, n: int, size: int, at_ms: int, expires_ms: int) -> None:
-        self.id = row_id
-        self.n = n
-        self.left = n
-        self.size = size  # stored bytes
-        self.at_ms = at_ms  # when the oldest message in it was appended
-        self.expires_ms = expires_ms  # when the last message in it expires
-        self.done = 0
-        self.handed = 0
-
-    def finish(self, index: int) -> None:
-        """Mark one message as finished; harmless when it was."""
-        bit = 1 << index
-        if not self.done & bit:
-            self.done |= bit
-            self.left -= 1
 
 
 class Entry:
@@ -97,7 +74,7 @@ class Line:
     def __init__(self, endpoint: Endpoint, priority: int) -> None:
         self.endpoint = endpoint
         self.priority = priority
-        self.backlog: deque[Row] = deque()
+        self.backlog = Backlog()
         self.loading: list[Row] = []
         self.opened: dict[int, Row] = {}  # rows with entries in `loaded` or leased
         self.loaded: deque[Entry] = deque()
@@ -109,14 +86,19 @@ class Line:
         """True when the next message is on disk."""
         return not self.loaded and bool(self.backlog or self.loading)
 
-    def rows(self) -> list[Row]:
-        """Return every row on disk that still holds something, oldest first."""
-        rows = [*self.opened.values(), *self.loading, *self.backlog]
-        return sorted((row for row in rows if row.left), key=lambda row: row.id)
+    @property
+    def disk_messages(self) -> int:
+        """How many messages of this line are on disk and not finished."""
+        return self.backlog.messages + sum(row.left for row in (*self.opened.values(), *self.loading))
 
-    def resting(self) -> list[Row]:
+    def rows(self) -> Iterator[Row]:
+        """Yield every row on disk that still holds something, oldest first, save for salvaged ones."""
+        for rows in (sorted(self.opened.values(), key=lambda row: row.id), self.loading, self.backlog):
+            yield from (row for row in rows if row.left)
+
+    def resting(self) -> Iterable[Row]:
         """Return the rows of which nothing is in RAM, oldest first: they can be removed without asking anybody."""
-        return [row for row in self.backlog if row.left and not row.handed]
+        return _Resting(self.backlog)
 
     def begin_load(self) -> list[Row]:
         """Move the next rows from the backlog to `loading` and return them; empty when there is nothing to load."""
@@ -133,7 +115,7 @@ class Line:
 
     def give_up_load(self) -> None:
         """Move rows that are being read back to the backlog: what comes of it is ignored."""
-        self.backlog.extendleft(reversed(self.loading))
+        self.backlog.put_back(self.loading)
         self.loading = []
         self.epoch += 1
 
@@ -167,15 +149,19 @@ class Line:
 
     def unload(self) -> None:
         """Forget everything that was read from disk, as if it had never been leased or loaded."""
-        rows = sorted((*self.opened.values(), *self.loading, *self.backlog), key=lambda row: row.id)
-        self.backlog = deque(row for row in rows if row.left)
-        for row in rows:
-            row.handed = 0
+        self.backlog.put_back((*self.opened.values(), *self.loading))
+        self.backlog.take_back()
         self.loading = []
         self.opened.clear()
         self.loaded.clear()
         self.epoch += 1
 
-    def remove(self, rows: set[int]) -> None:
-        """Forget rows of the backlog by id: they were evicted or have expired."""
-        self.backlog = deque(row for row in self.backlog if row.id not in rows)
+
+class _Resting:
+    """Looks for them when somebody asks, as often as somebody does: most commits need no room."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+
+    def __iter__(self) -> Iterator[Row]:
+        return (row for row in self._backlog if row.left and not row.handed)

@@ -255,6 +255,7 @@ class Lines:
     def purge_rows(self, line: Line, rows: Iterable[tuple[Row, Iterable[int]]], reason: str) -> int:
         """Drop messages of rows in the backlog, by their positions; what is leased stays. Return how many."""
         purged = 0
+        finished: set[int] = set()
         for row, indexes in rows:
             left = row.left
             for index in indexes:
@@ -263,7 +264,10 @@ class Lines:
             purged += left - row.left
             if row.left < left:
                 self._note_progress(row)
-        line.backlog = deque(row for row in line.backlog if row.left)
+                line.backlog.change(row)
+            if not row.left:
+                finished.add(row.id)
+        line.backlog.remove(finished)
         self.stored -= purged
         self.count(reason, purged)
         self.acks += purged
@@ -286,7 +290,7 @@ class Lines:
             for row in rows:
                 self.forget_row(row, reason)
             if rows:
-                line.remove(row_ids)
+                line.backlog.remove(row_ids)
                 self.notices.append(line.endpoint.name)  # what waited behind them may be in RAM
 
     def sweep(self, now_ms: int) -> None:

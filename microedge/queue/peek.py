@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 from microedge.message import Message
@@ -77,7 +78,7 @@ class View:
 
     def _look_at_rows(self, line: Line) -> None:
         room_bytes, room_rows = _ROWS_BYTES, _ROWS
-        for row in (*line.loading, *line.backlog):
+        for row in chain(line.loading, line.backlog):
             if self._missing <= 0:
                 return
             if room_bytes <= 0 or not room_rows:

@@ -334,7 +334,7 @@ class MessageQueue:
     def _finish(self, store: Store) -> None:
         import sqlite3
 
-        has_rows = any(line.rows() for line in self._lines.lines())
+        has_rows = self._lines.stored > 0
         try:
             up_ms, offset_ms = int(self._clock() * 1000), self._committer.wall_offset_ms
             store.mark_clean(self._committer.next_id, up_ms, offset_ms, has_rows)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from microedge.queue import policy
+from microedge.queue.backlog import Backlog
 from microedge.queue.jobs import COUNTED, SALVAGE, Known, Outcome, Rescue, Result
 from microedge.queue.line import Line, Row
 from microedge.queue.lines import Lines
@@ -35,7 +36,7 @@ def forget_disk(lines: Lines) -> Known:
     known = {row.id: (row.n, row.done) for line in lines.lines() for row in line.rows()}
     for line, entries in kept.items():
         line.unload()
-        line.backlog.clear()
+        line.backlog = Backlog()
         line.fresh.extendleft(reversed(entries))
         lines.notices.append(line.endpoint.name)
     lines.deleted, lines.touched, lines.acks, lines.stored = [], {}, 0, 0
@@ -52,7 +53,7 @@ def take_back(lines: Lines, rows: list[tuple[str, int, Row]]) -> None:
         else:
             lines.deleted.append(row.id)
     for line, found in fresh.items():
-        line.backlog = deque(sorted((*line.backlog, *found), key=lambda row: row.id))
+        line.backlog.put_back(found)
         lines.notices.append(line.endpoint.name)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from microedge.queue.line import Entry, Line
 from microedge.queue.lines import Lines, stored_bytes
 
@@ -13,11 +15,11 @@ class LineCount:
         ram = [entry for entry in (*line.loaded, *line.fresh, *leased) if entry.message is not None]
         self.line = line
         self.in_flight = len(leased)
-        self.disk_messages = sum(row.left for row in line.rows())
+        self.disk_messages = line.disk_messages
         self.messages = self.disk_messages + sum(1 for entry in ram if entry.row is None)
         self.ram_messages = len(ram)
         self.ram_bytes = sum(stored_bytes(entry.message) for entry in ram if entry.message is not None)
-        times = [entry.at_ms for entry in ram] + [row.at_ms for row in line.rows()[:1]]
+        times = [entry.at_ms for entry in ram] + [row.at_ms for row in islice(line.rows(), 1)]
         self.oldest_age_s = max(0, now_ms - min(times, default=now_ms)) / 1000
 
     def describe(self) -> dict[str, object]:

@@ -11,6 +11,7 @@ has it before that commit, the next one deletes the letter; a crash between the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from microedge.message import Message
@@ -181,7 +182,7 @@ class _Purge:
             self._purged += self._lines.purge(line, self._takes, PURGED)
             if not self._module:
                 line.give_up_load()
-                resting = [(row, range(row.n)) for row in line.backlog]
+                resting = ((row, range(row.n)) for row in line.backlog)
                 self._purged += self._lines.purge_rows(line, resting, PURGED)
         self._lines.acks += min(1, self._purged)  # the count is worth a commit, even if nothing was on disk
         rows = self._unread()
@@ -197,8 +198,9 @@ class _Purge:
     def _unread(self) -> list[Row]:
         if not self._module:
             return []
-        rows = [row for line in self._endpoint.lines for row in (*line.loading, *line.backlog)]
-        return [row for row in rows if row.id < self._until and row not in self._seen][:_ROWS_AT_ONCE]
+        rows = (row for line in self._endpoint.lines for row in chain(line.loading, line.backlog))
+        unread = (row for row in rows if row.id < self._until and row not in self._seen)
+        return list(islice(unread, _ROWS_AT_ONCE))
 
     def _read(self, loaded: list[Loaded] | None, trouble: str) -> None:
         if trouble or loaded is None:
@@ -208,7 +210,7 @@ class _Purge:
         loading = {row for line in self._endpoint.lines for row in line.loading}  # looked at in RAM, soon
         self._seen.update(row for row in positions if row not in loading)
         for line in self._endpoint.lines:
-            resting = [(row, positions[row]) for row in line.backlog if row in positions]
+            resting = ((row, positions[row]) for row in line.backlog if row in positions)
             self._purged += self._lines.purge_rows(line, resting, PURGED)
         self.step()
 

@@ -52,7 +52,7 @@ def test_what_was_acknowledged_while_it_was_written_counts_as_done():
 
     line.store(row, entries)
 
-    assert (row.left, row.done, line.backlog[0]) == (1, 1, row)
+    assert (row.left, row.done, list(line.backlog)) == (1, 1, [row])
 
 
 def test_a_row_that_is_leased_as_a_whole_does_not_block_what_is_fresh():
@@ -67,7 +67,7 @@ def test_a_row_that_is_leased_as_a_whole_does_not_block_what_is_fresh():
 def test_unloading_puts_all_rows_back_in_order_and_makes_running_loads_worthless():
     line, _ = new_line(0)
     old = [new_row(i, 400) for i in (1, 2, 3)]
-    line.backlog.extend(old)
+    line.backlog.put_back(old)
     line.begin_load()
     epoch = line.epoch
 
