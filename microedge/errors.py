@@ -5,6 +5,10 @@ Facts are attributes; the sentence says where, what was found, what was expected
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SHOWN_CHARS = 200  # enough to recognise a value, too little to flood a terminal
 
 
@@ -16,11 +20,24 @@ def printable(value: object, max_chars: int = _SHOWN_CHARS) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         text = bytes(value[: max_chars + 1]).decode("utf-8", "backslashreplace")
     else:
-        text = str(value)
+        text = _said(str, value)
     if not text.isprintable():
         cut = text[: max_chars + 1]
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return text if len(text) <= max_chars else text[:max_chars] + "…"
+
+
+def literal(value: object, max_chars: int = _SHOWN_CHARS) -> str:
+    """Return `value` as `printable` does, but as Python writes it: a text in quotes."""
+    return printable(_said(repr, value), max_chars)
+
+
+def _said(say: Callable[[object], str], value: object) -> str:
+    # JSON may be nested as deeply as its parser can follow, which is deeper than str() and repr() can.
+    try:
+        return say(value)
+    except RecursionError:
+        return "(nested too deeply)"
 
 
 class MicroedgeError(Exception):
@@ -38,7 +55,7 @@ class ConfigError(MicroedgeError):
         self.file, self.line, self.key = file, line, key
         self.got, self.expected, self.hint = got, expected, hint
         where = f"{file}:{line}" if line else file
-        found = f"{key} = {printable(repr(got))}" if key else f"found {printable(repr(got))}"
+        found = f"{key} = {literal(got)}" if key else f"found {literal(got)}"
         tail = f"; {hint}" if hint else ""
         super().__init__(f"{where}: {found}: expected {expected}{tail}")
 
@@ -86,7 +103,7 @@ class TwinError(MicroedgeError):
         self.path, self.got, self.expected = path, got, expected
         self.line, self.hint = line, hint
         where = f"line {line}: " if line else ""
-        found = f"{printable(path)} = {printable(repr(got))}" if path else f"found {printable(repr(got))}"
+        found = f"{printable(path)} = {literal(got)}" if path else f"found {literal(got)}"
         tail = f"; {hint}" if hint else ""
         super().__init__(f"{where}{found}: expected {expected}{tail}")
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import re
 
+from microedge.errors import literal
+
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, NoReturn
 
 # As IoT Hub has them; edgeHub takes over the payload's limit.
 MAX_NAME_CHARS = 100
 MAX_PAYLOAD_BYTES = 131_072
+MAX_DEPTH = 100  # levels: far from where json and repr give up, which depends on how deep their caller is
 MIN_RESPONSE_TIMEOUT_S, MAX_RESPONSE_TIMEOUT_S, DEFAULT_RESPONSE_TIMEOUT_S = 5.0, 300.0, 30.0
 MAX_CONNECT_TIMEOUT_S = 300.0
 
@@ -25,6 +29,7 @@ OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, BUSY, FAILED, NO_ANSWER = 200, 400, 403, 
 
 _NAME = re.compile(rf"[!-~]{{1,{MAX_NAME_CHARS}}}")
 _MAX_STATUS = 2**31 - 1
+_TOO_DEEP = f"payload is nested too deeply: expected at most {MAX_DEPTH} levels"
 
 
 class MethodResponse:
@@ -74,13 +79,14 @@ def encode_payload(value: object) -> bytes:
 
     Raises:
         TypeError: it holds something that JSON cannot express.
-        ValueError: a number is not finite, it is nested too deeply, or it exceeds 128 KiB.
+        ValueError: a number is not finite, it is nested deeper than 100 levels, or it exceeds 128 KiB.
     """
     try:
         raw = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except RecursionError as error:
-        raise ValueError("payload is nested too deeply") from error
+        raise ValueError(_TOO_DEEP) from error
     check_size(raw)
+    _check_depth(raw, value)
     return raw
 
 
@@ -88,17 +94,19 @@ def decode_payload(raw: bytes) -> Any:
     """Return the JSON value that `raw` encodes; None for no bytes at all.
 
     Raises:
-        ValueError: it is not JSON, or exceeds 128 KiB; the text says which.
+        ValueError: it is not JSON, exceeds 128 KiB, or is nested deeper than 100 levels; the text says which.
     """
     check_size(raw)
     if not raw:
         return None
     try:
-        return json.loads(raw, parse_constant=_refuse_constant)
+        value = json.loads(raw, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ValueError("payload is nested too deeply") from error
+        raise ValueError(_TOO_DEEP) from error
     except ValueError as error:
         raise ValueError(f"payload is not JSON: {error}") from error
+    _check_depth(raw, value)
+    return value
 
 
 def check_size(raw: bytes) -> None:
@@ -122,7 +130,24 @@ def check_timeouts(response_timeout_s: object, connect_timeout_s: object) -> Non
         ("connect timeout", connect_timeout_s, 0.0, MAX_CONNECT_TIMEOUT_S),
     ):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise ValueError(f"{name} = {value!r}: expected {low:g} to {high:g} seconds")
+            raise ValueError(f"{name} = {literal(value)}: expected {low:g} to {high:g} seconds")
+
+
+def _check_depth(raw: bytes, value: object) -> None:
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:  # nearly always
+        return
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise ValueError(_TOO_DEEP)
+        depth += 1
+        level = [item for outer in level for item in _members(outer)]
+
+
+def _members(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -12,7 +12,7 @@ from microedge.config.model import DROPPED_IN, FORK, INPUT_WINDOW, LAUNCHES, RES
 from microedge.config.packages import RANGE_RULE, REQUIREMENT_RULE, is_requirement, python_matches
 from microedge.config.reader import Range, TableReader
 from microedge.config.sections import INPUT_WINDOWS, read_desired, read_limits, read_permissions, read_supervision
-from microedge.errors import ConfigError, ModuleImageError, printable
+from microedge.errors import ConfigError, ModuleImageError, literal, printable
 from microedge.names import IMAGE_RULE, NAME_RULE, is_image_name, is_name
 
 MANIFEST = "module.toml"
@@ -65,7 +65,7 @@ def check_image_name(directory: str, name: str) -> None:
     """
     if not is_image_name(name) or name == RESERVED_NAME:
         rule = IMAGE_RULE if name != RESERVED_NAME else f"another name; {RESERVED_NAME!r} stands for microedge itself"
-        found = printable(repr(name))
+        found = literal(name)
         raise ModuleImageError(printable(directory, 4096), f"found a directory named {found}: expected {rule}")
 
 

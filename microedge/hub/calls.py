@@ -71,7 +71,9 @@ def read_result(head: bytes, body: bytes) -> MethodResponse:
     if not _STATUS.fullmatch(head):
         raise RemoteProtocolError(f"status of a method: {printable(head, 20)!r}: expected a whole number")
     try:
-        return MethodResponse(int(head), decode_payload(body))
+        payload = decode_payload(body)
+        encode_payload(payload)  # it goes on as JSON: half a surrogate pair or 1e999 is what only json.loads takes
+        return MethodResponse(int(head), payload)
     except ValueError as error:
         raise RemoteProtocolError(f"answer of a method: {printable(error)}") from error
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from microedge.errors import printable
+from microedge.errors import literal, printable
 from microedge.supervisor.logs import Line
 
 SUPERVISOR_ID = "edgeAgent"  # under which IoT Edge lists the log of the agent itself
@@ -162,13 +162,11 @@ def _item(item: Any, now_ms: int) -> tuple[re.Pattern[str], Filter]:
 
 def _pattern(text: Any) -> re.Pattern[str]:
     if not isinstance(text, str) or len(text) > MAX_PATTERN_CHARS:
-        raise ValueError(
-            f"pattern {printable(repr(text), 40)}: expected a text of at most {MAX_PATTERN_CHARS} characters"
-        )
+        raise ValueError(f"pattern {literal(text, 40)}: expected a text of at most {MAX_PATTERN_CHARS} characters")
     try:
         return re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"pattern {printable(repr(text), 80)}: {error}") from error
+        raise ValueError(f"pattern {literal(text, 80)}: {error}") from error
 
 
 def _whole(members: Mapping[str, Any], key: str, most: int) -> int | None:
@@ -176,7 +174,7 @@ def _whole(members: Mapping[str, Any], key: str, most: int) -> int | None:
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         value = int(value)
     if value is not None and (type(value) is not int or not 0 <= value <= most):
-        raise ValueError(f"{key} = {printable(repr(value), 40)}: expected a whole number from 0 to {most}")
+        raise ValueError(f"{key} = {literal(value, 40)}: expected a whole number from 0 to {most}")
     return value
 
 
@@ -185,7 +183,7 @@ def _choice(members: Mapping[str, Any], key: str, known: tuple[str, str]) -> str
     if value is None:
         return known[0]
     if not isinstance(value, str) or value.lower() not in known:
-        raise ValueError(f"{key} = {printable(repr(value), 40)}: expected {known[0]} or {known[1]}")
+        raise ValueError(f"{key} = {literal(value, 40)}: expected {known[0]} or {known[1]}")
     return value.lower()
 
 
@@ -203,7 +201,7 @@ def _moment_ms(members: Mapping[str, Any], key: str, now_ms: int) -> int | None:
     match = _RFC3339.fullmatch(text)
     if match:
         return _rfc3339_ms(match, text)
-    raise ValueError(f"{key} = {printable(repr(text), 40)}: expected RFC 3339, seconds since the epoch, or 90m, 1d")
+    raise ValueError(f"{key} = {literal(text, 40)}: expected RFC 3339, seconds since the epoch, or 90m, 1d")
 
 
 def _rfc3339_ms(match: re.Match[str], text: str) -> int:
@@ -215,7 +213,7 @@ def _rfc3339_ms(match: re.Match[str], text: str) -> int:
         whole_s = int(datetime.fromisoformat(f"{day}T{clock}{offset}").timestamp())
         return whole_s * 1_000 + int(f"{fraction or ''}000"[:3])
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{printable(repr(text), 40)}: {error}") from error
+        raise ValueError(f"{literal(text, 40)}: {error}") from error
 
 
 @contextmanager

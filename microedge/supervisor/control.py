@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from microedge.errors import MicroedgeError, TwinError, printable
+from microedge.errors import MicroedgeError, TwinError, literal, printable
 from microedge.reactor import Reactor
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Reply:
         code = error.exit_code if isinstance(error, MicroedgeError) else 1
         facts = {}
         if isinstance(error, TwinError):
-            facts = {"path": error.path, "found": printable(repr(error.got)), "expected": error.expected}
+            facts = {"path": error.path, "found": literal(error.got), "expected": error.expected}
         self._write({"ok": False, "error": str(error), "hint": hint, "exit_code": code, **facts})
 
     def begin_stream(self) -> None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from microedge.errors import printable
 from microedge.hub.calls import Invocation, invoked_frame
 from microedge.hub.methods import Deliver, MethodTable, Settle
 from microedge.hub.session import Received, Session
@@ -83,7 +84,7 @@ class Methods:
 
         if invocation.module == instance.name:
             answer(refusal(BAD_REQUEST, f"module {instance.name} called itself: it cannot answer while it waits"))
-        elif invocation.module == AGENT and str(invocation.method).lower() != "ping":
+        elif invocation.module == AGENT and printable(invocation.method).lower() != "ping":
             answer(refusal(FORBIDDEN, f"{AGENT} takes this from the command line and from above, not from modules"))
         else:
             self.call(invocation, answer)

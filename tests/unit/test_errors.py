@@ -15,9 +15,11 @@ from microedge.errors import (
     QueueFull,
     RemoteProtocolError,
     RouteSyntaxError,
+    TwinError,
     UpstreamError,
     UpstreamRefused,
     UpstreamUnavailable,
+    literal,
     printable,
 )
 
@@ -38,6 +40,24 @@ from microedge.errors import (
 )
 def test_a_value_from_outside_is_one_harmless_line(value, expected):
     assert printable(value) == expected
+
+
+def nested(levels: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_a_value_that_is_nested_deeper_than_repr_can_follow_is_shown_all_the_same():
+    value = nested(200_000)
+
+    assert (printable(value), literal(value)) == ("(nested too deeply)", "(nested too deeply)")
+    assert str(TwinError("tags", value, "a number")) == "tags = (nested too deeply): expected a number"
+
+
+def test_a_literal_has_the_quotes_that_tell_a_text_from_a_number():
+    assert (literal("7"), literal(7), literal("a\nb", 4)) == ("'7'", "7", "'a\\n…")
 
 
 @pytest.mark.parametrize("value", ["x" * 50, b"x" * 50, "\0" * 50, bytearray(50)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from microedge.method import (
@@ -68,6 +70,24 @@ def test_what_json_cannot_say_is_refused(value: object, error: type[Exception]):
 def test_a_value_that_is_nested_too_deeply_is_refused():
     with pytest.raises(ValueError, match="nested too deeply"):
         encode_payload(deep())
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
+def test_a_payload_may_have_100_levels_and_not_one_more(opening: bytes, closing: bytes):
+    levels = opening.count(b"[") + opening.count(b"{")
+    fits, too_deep = (opening * n + b"0" + closing * n for n in (100 // levels, 100 // levels + 1))
+
+    assert encode_payload(decode_payload(fits)) == fits
+    with pytest.raises(ValueError, match="at most 100 levels"):
+        decode_payload(too_deep)
+    with pytest.raises(ValueError, match="at most 100 levels"):
+        encode_payload(json.loads(too_deep))
+
+
+def test_a_payload_may_be_as_wide_as_it_likes():
+    wide = [{"points": [[1, 2], [3, 4]]}] * 1_000
+
+    assert decode_payload(encode_payload(wide)) == wide
 
 
 @pytest.mark.parametrize("status", [200, 0, -1, 404, 2**31 - 1])

@@ -60,7 +60,17 @@ def test_an_answer_is_read_from_its_frame():
 
 @pytest.mark.parametrize(
     ("head", "body"),
-    [(b"", b""), (b"2e2", b""), (b"9999999999", b""), (b"200", b"{"), (b"200", b"NaN"), (b"200", b" " * 131_073)],
+    [
+        (b"", b""),
+        (b"2e2", b""),
+        (b"9999999999", b""),
+        (b"200", b"{"),
+        (b"200", b"NaN"),
+        (b"200", b" " * 131_073),
+        (b"200", b"[" * 500 + b"]" * 500),
+        (b"200", b"1e999"),
+        (b"200", b'"\\ud800"'),
+    ],
 )
 def test_an_answer_that_is_none_breaks_the_protocol(head: bytes, body: bytes):
     with pytest.raises(RemoteProtocolError, match="method"):
