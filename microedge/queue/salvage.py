@@ -70,9 +70,9 @@ class Salvage:
         Raises:
             OSError: a file cannot be opened.
         """
+        self._image.open()
         if self._has_looked:
             return True
-        self._image.open()
         ends_s = time.monotonic() + SLICE_S
         for _ in self._steps:
             if time.monotonic() >= ends_s:
@@ -114,7 +114,7 @@ class Salvage:
                     yield (number, *values[1:])
 
     def close(self) -> Outcome:
-        """Close the files and return what came of it."""
+        """Close the files and return what came of it so far; `look` opens them again."""
         self._image.close()
         outcome, failed = self.outcome, self._failed
         return outcome._replace(recovered=outcome.recovered - failed, lost=outcome.lost + failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator
 
 from microedge.queue.salvage_pages import (
@@ -58,7 +59,7 @@ class Image:
         """Learn which pages are newer in the WAL; yields from time to time."""
         pending: list[Frame] = []
         bad = 0
-        for frame in frames(lambda at, n: self._read(True, at, n), self._sizes[True]):
+        for frame in self._frames():
             if frame.is_current and frame.is_sound:
                 self.bad_frames, bad = self.bad_frames + bad, 0
                 pending.append(frame)
@@ -69,6 +70,24 @@ class Image:
                 self._apply(pending)
                 pending = []
             yield
+
+    def commits_behind_damage(self) -> set[int]:
+        """Return the last frames of commits that come after a bad frame and are not in the database, by their bytes."""
+        newest: dict[int, tuple[int, int]] = {}  # page -> its frame, the last frame of that commit
+        transaction: list[int] = []
+        is_behind, before = False, b""
+        for frame in self._frames():
+            if not (frame.is_sound and frame.is_current):
+                is_behind = True
+                continue
+            transaction += [frame.page, frame.at] if is_behind else []
+            if frame.is_last:
+                data = self._read(True, frame.at + FRAME_HEAD_BYTES, PAGE_BYTES)
+                if data != before:  # SQLite repeats the last frame of a commit to fill up a block
+                    pairs = zip(transaction[::2], transaction[1::2])
+                    newest.update({page: (at, frame.at) for page, at in pairs})
+                transaction, before = [], data
+        return {last for page, (at, last) in newest.items() if self._is_news(page, at)}
 
     def current(self, page: int) -> Place:
         """Return where the newest state of a page is, whether or not it can be read."""
@@ -104,6 +123,18 @@ class Image:
             self._used.extend(bytes(byte + 1 - len(self._used)))
         self._used[byte] |= 1 << (number & 7)
 
+    def use_free_pages(self) -> None:
+        """Note the pages that the database keeps for later: what stands there was deleted."""
+        head = self.page(1) or b""
+        number, left = int.from_bytes(head[32:36], "big"), int.from_bytes(head[36:40], "big")
+        while 0 < left <= self.pages and 0 < number <= self.pages:
+            page = self.page(number) or b""
+            count = min(int.from_bytes(page[4:8], "big"), PAGE_BYTES // 4 - 2)
+            for each in (number, *(number for (number,) in struct.iter_unpack(">I", page[8 : 8 + 4 * count]))):
+                if each <= self.pages:
+                    self.uses(each)
+            number, left = int.from_bytes(page[:4], "big"), left - 1 - count
+
     def unused(self) -> Iterator[Place]:
         """Yield where all other pages are, and earlier states of any page, the newest first."""
         yield from reversed(self.older)
@@ -113,6 +144,13 @@ class Image:
                 yield self.current(number)
             if number in self._newest:
                 yield False, (number - 1) * PAGE_BYTES
+
+    def _frames(self) -> Iterator[Frame]:
+        return frames(lambda at, n: self._read(True, at, n), self._sizes[True])
+
+    def _is_news(self, page: int, at: int) -> bool:
+        frame = self._read(True, at + FRAME_HEAD_BYTES, PAGE_BYTES)
+        return frame != self._read(False, (page - 1) * PAGE_BYTES, PAGE_BYTES)
 
     def _apply(self, transaction: list[Frame]) -> None:
         for frame in transaction:
@@ -126,3 +164,21 @@ class Image:
             return os.pread(self._fds[is_wal], count, at)
         except (KeyError, OSError):  # no such file, or a bad sector
             return b""
+
+
+def hides_commits(file: str) -> bool:
+    """True when SQLite would silently ignore commits at the end of a WAL, because of damage before them. Blocks.
+
+    It stops at the first bad frame. The last commit may be in ruins after a power cut: it was never acknowledged. Where
+    two or more come after the bad frame, the first of them was. What is in the database already does not count: a power
+    cut may spoil the header of a WAL that is begun anew.
+
+    Raises:
+        OSError: a file cannot be opened.
+    """
+    image = Image(file)
+    image.open()
+    try:
+        return len(image.commits_behind_damage()) > 1
+    finally:
+        image.close()

@@ -137,9 +137,10 @@ def frames(read: Callable[[int, int], bytes], size: int) -> Iterator[Frame]:
     should be: a bad frame then spoils no more than the next one.
     """
     head = read(0, WAL_HEAD_BYTES).ljust(WAL_HEAD_BYTES, b"\0")
-    order = _WAL_MAGIC.get(int.from_bytes(head[:4], "big"), "<")
+    magic = int.from_bytes(head[:4], "big")
+    order = _WAL_MAGIC.get(magic, "<")
     before = struct.unpack(">II", head[24:32])
-    salts = head[16:24] if wal_checksum(head[:24], (0, 0), order) == before else b""
+    salts = head[16:24] if magic in _WAL_MAGIC and wal_checksum(head[:24], (0, 0), order) == before else b""
     for at in range(WAL_HEAD_BYTES, size - PAGE_BYTES - FRAME_HEAD_BYTES + 1, PAGE_BYTES + FRAME_HEAD_BYTES):
         frame = read(at, FRAME_HEAD_BYTES + PAGE_BYTES).ljust(FRAME_HEAD_BYTES + PAGE_BYTES, b"\0")
         page, pages_after = struct.unpack(">II", frame[:8])

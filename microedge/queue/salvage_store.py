@@ -11,6 +11,7 @@ from microedge.queue import disk
 from microedge.queue.jobs import COUNTED, SALVAGE, Outcome, Rescue, Rescued
 from microedge.queue.policy import TRANSACTION_BYTES, Newcomer
 from microedge.queue.salvage import Heritage, Part, Salvage, expiry_ms, read_heritage
+from microedge.queue.salvage_image import hides_commits
 from microedge.queue.schema import roots, transaction
 
 Moved = tuple[str, int, int, tuple[int, ...]]
@@ -23,6 +24,14 @@ class Rescuer:
     def __init__(self, file: str) -> None:
         self._file = file
         self._salvages: dict[str, Salvage] = {}
+
+    def is_wal_damaged(self) -> bool:
+        """True when SQLite would silently lose commits that are in the WAL. Only before the database is opened.
+
+        Raises:
+            OSError: a file cannot be opened.
+        """
+        return hides_commits(self._file)
 
     def heritage(self, directory: str, boot_id: str, up_ms: int) -> Heritage:
         """Return what the next database takes over from the one in `directory`.
@@ -90,6 +99,11 @@ class Rescuer:
                 _move_letters(db, salvage)
                 rescued.outcome = salvage.outcome
         return rescued, moved
+
+    def close(self) -> None:
+        """Close all files; harmless in the middle of a salvage."""
+        for salvage in self._salvages.values():
+            salvage.close()
 
     def _file_in(self, directory: str) -> str:
         return os.path.join(directory, os.path.basename(self._file))

@@ -166,6 +166,7 @@ class Survey:
         self._elsewhere: dict[int, Found] = {}
         self._bad: dict[int, int] = {}  # rows that are there and cannot be read: messages that waited in them
         self._gaps: list[tuple[int, int]] = []
+        self._is_done_known = True
         self._newest = (0, UNKNOWN)  # the last row, and how many messages waited then
 
     def steps(self) -> Iterator[None]:
@@ -187,9 +188,11 @@ class Survey:
             try:
                 values = record(self._image, cell) if cell is not None else []
             except ValueError:
-                continue
+                values = []
             if cell is not None and len(values) == 2 and isinstance(values[1], bytes):
                 self.done[cell.key] = int.from_bytes(values[1], "little")
+            else:
+                self._is_done_known = False
 
     def _read_rows(self) -> Iterator[None]:
         number = 0
@@ -237,6 +240,12 @@ class Survey:
         """Return how many messages waited in rows of which nothing is left in the tree: at least so many."""
         if not self._gaps:
             return 0
+        waiting, self.is_exact = self._count_waiting()
+        known = sum(row.left for row in self._found.values()) + sum(self._bad.values())
+        return max(0, waiting - known)
+
+    def _count_waiting(self) -> tuple[int, bool]:
+        """Return how many messages waited at the end, as far as that is known, and whether it is."""
         last, waiting = self._newest
         last = max(last, *self._bad, 0)
         note, before = self._notes.get(WAITING), self._notes.get(WAITING_NEXT)
@@ -244,12 +253,12 @@ class Survey:
         if isinstance(note, int) and isinstance(before, int) and before > last:
             waiting, is_noted = note, True
         is_end_lost = last in self._bad or any(high > last for _, high in self._gaps)
-        self.is_exact = waiting != UNKNOWN and (not is_end_lost or (is_noted and self._notes.get("clean") == 1))
-        known = sum(row.left for row in self._found.values()) + sum(self._bad.values())
-        return max(0, waiting - known)
+        is_known = waiting != UNKNOWN and (not is_end_lost or (is_noted and self._notes.get("clean") == 1))
+        return waiting, is_known
 
     def _search(self) -> Iterator[None]:
         """Look for rows in the gaps wherever they may stand."""
+        self._image.use_free_pages()
         for place in self._image.unused():
             page = self._image.read(place)
             if page is not None:
@@ -285,14 +294,20 @@ class Survey:
     def _count(self) -> None:
         known, elsewhere = self._known, self._elsewhere
         if known is not None:
-            lost = [row_id for row_id in known if row_id not in self._found and row_id not in elsewhere]
-            self.lost = sum(self._left(row_id, known[row_id][0]) for row_id in lost)
+            waited = sum(self._left(row_id, messages) for row_id, (messages, _) in known.items())
+            self.lost = max(0, waited - sum(row.left for row in (*self._found.values(), *elsewhere.values())))
         else:
             missing = self._missing()
             between = sum(row.left for row_id, row in elsewhere.items() if row_id not in self._bad)
             self.lost = sum(left for row_id, left in self._bad.items() if row_id not in elsewhere)
             self.lost += max(0, missing - between)
             self.repeats = max(0, between - missing) if self.is_exact else 0
+            self.is_exact = self.is_exact and not (between and self.lost)  # who knows which of these had left
+            if not self._is_done_known:  # some of what is recovered was delivered, and hides what is lost
+                waiting, is_known = self._count_waiting()
+                recovered = sum(row.left for row in (*self._found.values(), *elsewhere.values()))
+                self.repeats = max(0, recovered + self.lost - waiting) if is_known else recovered
+                self.is_exact = not self.lost
         self.rows = sorted(row for row in (*self._found.values(), *elsewhere.values()) if row.left)
 
     def _read_letters(self) -> Iterator[None]:

@@ -252,6 +252,8 @@ class Store:
         if self._db is not None:
             self._db.close()
             self._db = None
+        if self._rescuer is not None:
+            self._rescuer.close()
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -282,10 +284,13 @@ class Store:
 
     def _visible_damage(self) -> str:
         """Return what is wrong with the files at first sight; SQLite would delete the WAL of an empty file."""
-        if os.path.exists(self.file):
-            return "" if os.path.getsize(self.file) else "the file is empty"
         has_wal = os.path.exists(self.file + "-wal") and os.path.getsize(self.file + "-wal") > 0
-        return "the file is gone and has left its WAL behind" if has_wal else ""
+        if not os.path.exists(self.file):
+            return "the file is gone and has left its WAL behind" if has_wal else ""
+        if not os.path.getsize(self.file):
+            return "the file is empty"
+        is_wal_damaged = has_wal and self._salvager().is_wal_damaged()
+        return "its WAL is damaged before its end" if is_wal_damaged else ""
 
     def _read(self) -> Contents:
         try:

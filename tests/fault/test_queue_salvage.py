@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 
 import pytest
 from support.queue_rig import UPSTREAM, QueueRig, new_message
+
+from microedge.queue.salvage_pages import Frame, frames
 
 PAGE = 4096
 ENDPOINTS = (UPSTREAM, "/modules/a/inputs/in", "/modules/b/inputs/in")
@@ -80,3 +84,138 @@ def test_any_pages_destroyed_cost_the_rows_on_them_and_the_count_is_exact(tmp_pa
 
     assert (len(found), len(set(found))) == (2000 - missing, 2000 - missing)
     assert (status["messages"], status["disk_messages"]) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["database", "WAL"])
+def test_a_power_cut_and_damage_together_cost_what_is_destroyed(tmp_path, kind):
+    """A crash leaves a WAL with the newest commits; SQLite would drop all that comes after its first bad frame."""
+    rig = cut_off(filled(QueueRig(tmp_path), 600))
+    if kind == "WAL":
+        current = current_frames(rig.file + "-wal")
+        assert len(current) > 20
+        garbage(rig.file + "-wal", current[len(current) // 2].at // PAGE + 1)
+    else:
+        garbage(rig.file, 4, 10, 30)
+
+    reopened(rig)
+    reason = str(rig.queue.status()["reason"])
+    found = delivered(rig)
+    missing = lost(rig)
+    rig.stop()
+
+    assert "database was damaged" in reason
+    assert len(found) == len(set(found)) == 600 - missing
+    assert missing < 60
+
+
+def cut_off(rig: QueueRig) -> QueueRig:
+    """End as a power cut does: the files stay as they are, the WAL among them."""
+    writer, store = rig.queue._writer, rig.queue._store
+    assert writer is not None
+    assert store is not None
+    assert writer.stop(5)
+    rig.generation += 1
+    after = os.path.join(rig.root, str(rig.generation))
+    shutil.copytree(rig.directory, after)
+    store.close()
+    rig.directory = after
+    rig.reactor = type(rig.reactor)(rig.reactor.time_s)
+    return rig
+
+
+def current_frames(wal: str) -> list[Frame]:
+    with open(wal, "rb") as file:
+        data = file.read()
+    return [frame for frame in frames(lambda at, n: data[at : at + n], len(data)) if frame.is_current]
+
+
+def test_a_salvage_that_is_interrupted_goes_on_where_it_was(tmp_path):
+    rig = closed(filled(QueueRig(tmp_path)))
+    garbage(rig.file, 1, 2, 9, 20)
+    got: list[int] = []
+
+    for _ in range(4):  # each time a power cut after some steps, with some of it delivered
+        rig.queue = rig.new_queue()
+        rig.queue.open()
+        for _ in range(4):
+            assert rig.reactor.run_thread_call(5)
+        assert rig.queue.status()["salvaging"]
+        for endpoint in ENDPOINTS:
+            leased = rig.queue.lease(endpoint, 10, 1 << 20)
+            got += [message.sequence for _, message in leased]
+            rig.queue.ack([ticket for ticket, _ in leased])
+        cut_off(rig)
+    reopened(rig)
+    rest = delivered(rig)
+    rig.advance(60)
+    missing = lost(rig)
+    rig.stop()
+
+    assert len(rest) == len(set(rest))
+    assert len({*got, *rest}) == 2000 - missing
+
+
+def test_what_is_damaged_while_running_is_salvaged_and_counted_to_the_message(tmp_path):
+    rig = closed(filled(QueueRig(tmp_path)))
+    reopened(rig)
+    pages = os.path.getsize(rig.file) // PAGE
+    first = [message.sequence for _, message in rig.lease(UPSTREAM, 5)]  # in flight meanwhile
+    garbage(rig.file, *random.Random(1).sample(range(7, pages), 30))
+
+    got = delivered(rig)
+    rig.put(2001)
+    rig.advance(60)
+    rig.queue.release(UPSTREAM)
+    got += delivered(rig)
+    rig.advance(60)
+    missing, status = lost(rig), rig.queue.status()
+    rig.stop()
+
+    assert {2001, *first} <= set(got)
+    assert len(got) == len(set(got)) == 2001 - missing
+    assert missing > 0
+    assert (status["state"], status["messages"], status["disk_messages"]) == ("ok", 0, 0)
+
+
+def test_salvaged_messages_stand_in_front_of_newer_ones_in_order(tmp_path):
+    rig = closed(filled(QueueRig(tmp_path)))
+    garbage(rig.file, 1)
+    rig.queue = rig.new_queue()
+    rig.queue.open()
+    rig.put(2001)
+    rig.pump()
+
+    got = rig.drain(UPSTREAM)
+    rig.stop()
+
+    assert got[-1] == 2001
+    falls = sum(1 for before, after in zip(got, got[1:]) if after < before)
+    assert falls <= 1  # priority 0, then priority 9
+
+
+def test_dead_letters_and_counters_survive(tmp_path):
+    rig = filled(QueueRig(tmp_path), 300)
+    rig.set_aside(5)
+    rig.advance(60)
+    closed(rig)
+    garbage(rig.file, 1)
+
+    reopened(rig)
+    status = rig.queue.status()
+    rig.stop()
+
+    assert (status["dead"], status["dropped"]) == (5, {"poison": 5})
+
+
+def test_what_is_left_says_what_came_of_it(tmp_path):
+    rig = closed(filled(QueueRig(tmp_path), 300))
+    garbage(rig.file, 1)
+
+    reopened(rig)
+    rig.stop()
+    directory = os.path.join(rig.directory, "quarantine", "queue-1")
+
+    assert sorted(os.listdir(directory)) == ["queue.db", "salvage.json"]
+    with open(os.path.join(directory, "salvage.json"), encoding="ascii") as file:
+        outcome = json.load(file)
+    assert (outcome["recovered"], outcome["lost"], outcome["is_exact"]) == (300, 0, True)
