@@ -72,11 +72,10 @@ class TwinUpstream:
         now_ms = time.time_ns() // 1_000_000
         version = None
         try:
-            document = _parsed(data)
+            document = self._parsed(held, data, now_ms)
             version = document.get("$version") if isinstance(document, dict) else None
             effect = held.twin.replace_desired(document, "upstream", now_ms)
         except TwinError as error:
-            held.twin.note_refusal(error, "upstream", now_ms)
             text = f"the upstream's desired properties are refused: {error}"
             if held.problems.get(UPSTREAM) != text:
                 log.error("twin of %s: %s", held.name, text)
@@ -90,6 +89,13 @@ class TwinUpstream:
             else:
                 held.upstream_status = {}
         self.publish_soon(held)
+
+    def _parsed(self, held: HeldTwin, data: bytes, now_ms: int) -> object:
+        try:
+            return _parsed(data)
+        except TwinError as error:  # what the twin refuses it notes itself
+            held.twin.note_refusal(error, "upstream", now_ms)
+            raise
 
     def _answer(self, held: HeldTwin, version: object, code: int, description: str) -> None:
         known = version if type(version) is int else held.twin.state.desired.version

@@ -47,3 +47,10 @@ def test_a_document_of_any_depth_is_refused_and_nothing_else_happens(world: Worl
 
     assert world.changes[-1].notification == {"unit": "K", "$version": world.changes[-1].version}
     assert not any(refusal["standing"] for refusal in world.refusals)
+
+
+@pytest.mark.parametrize("document", [b"{", b'{"a b": 1}', b'{"deep": {"er": {"x y": 1}}}', b"[1]"])
+def test_a_refusal_is_on_record_once(world: World, document: bytes):
+    world.desire(document)
+
+    assert [(refusal["origin"], refusal["count"]) for refusal in world.refusals] == [("upstream", 1)]
