@@ -79,7 +79,7 @@ class Writer:
     def _execute(self, job: Job, result: Result) -> None:
         before = disk.thread_written_bytes()
         try:
-            self._attempt(job, result)
+            self._attempt(job, result, before)
         except (sqlite3.Error, OSError) as error:
             result.trouble = str(error)
             if is_damage(error) or self._is_bad_sector(job, error):
@@ -111,7 +111,7 @@ class Writer:
         self._failures[key] = failures = self._failures.get(key, 0) + 1
         return failures >= _FAILURES
 
-    def _attempt(self, job: Job, result: Result) -> None:
+    def _attempt(self, job: Job, result: Result, written_before: int) -> None:
         if self._is_broken:
             self._store.reconnect()
             self._is_broken = False
@@ -128,7 +128,7 @@ class Writer:
             result.rescued = self._store.rescue(job)
             self._frames += len(result.rescued.rows) * _ROW_FRAMES
         else:
-            self._commit(job)
+            self._commit(job, written_before)
             self._failures.pop(0, None)
         result.is_done = True
         self._checkpoint(isinstance(job, Commit) and job.is_drained)
@@ -136,8 +136,7 @@ class Writer:
         result.usage = self._store.usage()
         result.dead = self._store.dead.usage
 
-    def _commit(self, job: Commit) -> None:
-        before = disk.thread_written_bytes()
+    def _commit(self, job: Commit, written_before: int) -> None:
         try:
             self._store.commit(job)
         except sqlite3.Error as error:
@@ -145,7 +144,7 @@ class Writer:
                 raise
             self._make_room(job)
             self._store.commit(job)
-        written = disk.thread_written_bytes() - before
+        written = disk.thread_written_bytes() - written_before
         self._frames += max(1, (written or _estimated_bytes(job)) // FRAME_BYTES)
 
     def _make_room(self, job: Commit) -> None:
