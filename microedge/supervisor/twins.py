@@ -307,7 +307,8 @@ class Twins:
         return effect.version
 
     def _edited(self, held: HeldTwin, data: bytes) -> None:
-        assert held.file is not None
+        if held.file is None:  # the name was given up while the thread read the edit
+            return
         try:
             desired, tags = held.twin.apply_edit(data, _now_ms())
         except TwinError as error:

@@ -487,14 +487,6 @@ def test_a_document_that_is_refused_is_visible_above_and_in_status(
     assert world.status() == ""
 
 
-def test_a_document_of_any_depth_is_refused_and_nothing_else_happens(world: World, module: Module):
-    for levels in range(700, 1_000):  # where json gives up, and repr before it, depends on how deep the caller is
-        world.twins.upstream_desired("probe", b"[" * levels + b"]" * levels)
-    world.twins.upstream_desired("probe", b'{"unit": "K"}')
-
-    assert [frame[3] for frame in module.frames()] == [{"unit": "K"}]
-
-
 def test_an_empty_document_withdraws_what_the_upstream_said(world: World, module: Module):
     world.twins.upstream_desired("probe", b'{"unit": "K"}')
     world.twins.upstream_desired("probe", b"")
@@ -715,6 +707,21 @@ def test_a_name_that_was_given_up_leaves_nothing_to_its_next_owner(world: World,
     assert dict(twin.desired) == {"interval_s": 5, "unit": "C", "level": 3}  # the upstream still wants that
     assert dict(twin.reported) == {}
     assert world.file().with_suffix(".json.removed").exists()
+
+
+def test_an_edit_of_a_twin_whose_name_was_given_up_meanwhile_is_nobodys(world: World, module: Module):
+    module.end()
+    document = world.on_disk()
+    document["tags"]["site"] = "hall 3"
+    world.file().write_text(json.dumps(document))
+    earlier = time.time_ns() - 10**9
+    os.utime(world.file(), ns=(earlier, earlier))
+    world.twins.look()
+    world.reactor._run_one_round()  # the thread has begun
+    world.twins.remove("probe")
+    world.settle()
+
+    assert world.twins.names() == []
 
 
 def test_a_twin_whose_name_was_given_up_in_the_moment_of_a_crash_is_set_aside_at_the_start(
