@@ -22,6 +22,7 @@ MAX_MESSAGE_BYTES = 262_144
 MAX_PROPERTIES = 100
 MAX_TTL_S = 4_294_967_295  # timeToLiveSecs of edgeHub is an unsigned 32-bit number
 
+GAP_OUTPUT = "$gap"  # of the records that tell of missing messages: no module has such an output
 JSON_TYPE, JSON_ENCODING = "application/json", "utf-8"
 
 BATCHED, IMMEDIATE, VOLATILE = "batched", "immediate", "volatile"
@@ -95,7 +96,10 @@ class Envelope:
         """
         try:
             members: Any = json.loads(raw)
-            return cls(members.pop("output"), **members)
+            output = members.pop("output")
+            if output == GAP_OUTPUT:
+                raise ValueError(f"output = {output!r}: it is the runtime's own")
+            return cls(output, **members)
         except (AttributeError, KeyError, TypeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"not an envelope: {type(error).__name__}: {error}") from error
 
@@ -276,7 +280,7 @@ def _size_bytes(envelope: Envelope) -> int:
 
 
 def _check_envelope(envelope: Envelope) -> None:
-    if not isinstance(envelope.output, str) or not is_name(envelope.output):
+    if not isinstance(envelope.output, str) or not (is_name(envelope.output) or envelope.output == GAP_OUTPUT):
         raise ValueError(f"output = {envelope.output!r}: expected a port name: letters, digits, _ and -, at most 64")
     for key, text in (
         ("content_type", envelope.content_type),

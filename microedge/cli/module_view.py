@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from microedge.cli.status_view import STATE_STYLES, TROUBLED
+from microedge.cli.status_view import STATE_STYLES, TROUBLED, dropped_words
 from microedge.cli.terminal import Look, clean, labelled
 from microedge.cli.units import count, duration, size
 
@@ -56,6 +56,8 @@ def _facts(module: dict[str, Any]) -> list[tuple[str, str]]:
     sent, waiting = module.get("sent") or 0, module.get("unacknowledged") or 0
     facts.append(("sent", f"{count(sent, 'message')}, {waiting:,} of them not yet acknowledged"))
     facts.append(("received", count(module.get("received") or 0, "message")))
+    if module.get("dropped"):
+        facts.append(("dropped", dropped_words(module["dropped"])))
     return facts + _twin_facts(module.get("twin") or {})
 
 

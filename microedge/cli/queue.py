@@ -46,7 +46,21 @@ def render_queue(queue: dict[str, Any], look: Look) -> str:
     endpoints = queue.get("endpoints") or []
     if endpoints:
         lines += ["", *table.render(look, _COLUMNS, [_row(endpoint) for endpoint in endpoints])]
+    lines += _dropped_lines(queue.get("dropped_by_module") or {}, look)
     return look.plain("\n".join(lines))
+
+
+def _dropped_lines(modules: dict[str, Any], look: Look) -> list[str]:
+    """Return what did not arrive: a line per module, a column per reason; nothing when all did."""
+    reasons = sorted({reason for counts in modules.values() for reason in counts})
+    if not reasons:
+        return []
+    columns = [table.Column("DROPPED FROM", 12), *(table.Column(clean(one).upper(), is_number=True) for one in reasons)]
+    rows = []
+    for module, counts in sorted(modules.items(), key=lambda item: (not item[0], item[0])):
+        numbers = [f"{counts[reason]:,}" if counts.get(reason) else "-" for reason in reasons]
+        rows.append(table.Row([clean(module) or "(not known)", *numbers]))
+    return ["", *table.render(look, columns, rows)]
 
 
 def _row(endpoint: dict[str, Any]) -> table.Row:

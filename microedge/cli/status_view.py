@@ -40,6 +40,7 @@ _DROP_WORDS = {
     "refused": "set aside: the broker refused them",
     "purged": "deleted by hand",
     "corrupt": "damaged on disk",
+    "twin_changes": "changes of reported properties that came too fast",
 }
 
 _ISOLATION_WORDS = {
@@ -125,12 +126,17 @@ def queue_lines(queue: dict[str, Any], look: Look, *, extra_drops: dict[str, Any
         reason = clean(queue.get("reason") or "no reason given")
         lines += [look.paint(line, "red") for line in labelled(Look(look.width), "", f"degraded: {reason}")]
     drops = {**(queue.get("dropped") or {}), **(extra_drops or {})}
-    words = [f"{number:,} {_drop_words(reason)}" for reason, number in drops.items() if number]
+    words = dropped_words(drops)
     if words:
-        lines += labelled(look, "dropped", "; ".join(words))
+        lines += labelled(look, "dropped", words)
     if queue.get("dead"):
         lines += labelled(look, "set aside", f"{count(queue['dead'], 'message')}; see: microedge queue peek --dead")
     return lines
+
+
+def dropped_words(drops: dict[str, Any]) -> str:
+    """Return how many messages did not arrive and why, "" when all did."""
+    return "; ".join(f"{number:,} {_drop_words(reason)}" for reason, number in drops.items() if number)
 
 
 def wrapped(text: str, look: Look, indent: int) -> list[str]:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 
 from microedge.message import IMMEDIATE, Message
 from microedge.queue import policy
+from microedge.queue.away import AwayCount
 from microedge.queue.batch import cut_rows
 from microedge.queue.jobs import Ask, Commit, Job, Known, Load, Loaded, NewRow, Rescue, Result
 from microedge.queue.letter import DeadLetter, DeadUsage
 from microedge.queue.line import Entry, Line
 from microedge.queue.lines import Lines, stored_bytes
+from microedge.queue.losses import Counters, with_losses
 from microedge.queue.policy import Limits, Newcomer, Pressure, Usage
 from microedge.queue.salvage_lines import Salvager, forget_disk
 from microedge.reactor import Reactor, Timer
@@ -51,6 +53,7 @@ class Committer:
         self._savers: list[Saved] = []  # wait for the next commit ...
         self._job_savers: list[Saved] = []  # ... or for the one under way
         self._timer: Timer | None = None
+        self._is_far = False  # the timer waits for less urgent things than a message
         self._failures = 0
         self._is_closing = False
         self._is_look_due = False
@@ -58,11 +61,11 @@ class Committer:
         self._is_forced = False  # commit without asking whether it is due
         self._retry_timer: Timer | None = None
         self._held: set[Line] = set()  # lines that could not be read and wait for the next try
-        self._away_bytes = self._away_most = 0
-        self._away: dict[str, int] = {}  # messages for endpoints that are away, by session of the producer
+        self._away = AwayCount()
         self._acks_since_ms = 0
+        self._counted_since_ms: int | None = None  # counters have changed that nothing has taken along
         self._hold_until_ms = 0  # what could not be stored for want of room is not tried again before
-        self._noted: dict[str, int] = {}  # the counters as the disk has them
+        self._noted: Counters = {}  # the counters as the disk has them
 
     def open(self, submit: Submit, now_ms: Callable[[], int], base_ms: int) -> None:
         """Begin to work: jobs go to `submit`; this boot began at `base_ms`."""
@@ -72,10 +75,12 @@ class Committer:
 
     def appended(self, message: Message, is_away: bool) -> None:
         """Take note of a message that waits; `is_away`: for an endpoint that takes none now."""
-        if self._timer is None and message.waiting:
+        if (self._timer is None or self._is_far) and message.waiting:
             self._arm(self._linger_ms)
         if is_away and message.waiting:
-            self._count_away(message)
+            self._away.add(message)
+            if self._away.is_much:
+                self._look_soon()
         if message.envelope.durability == IMMEDIATE:
             self.hurry()
 
@@ -117,14 +122,17 @@ class Committer:
             self._is_forced = self._is_clock_news = True
             self._look_soon()
 
+    def counted(self, now_ms: int) -> None:
+        """Take note that counters have changed: they ride along, or are written alone minutes later."""
+        if self._counted_since_ms is None:
+            self._counted_since_ms = now_ms
+            self._reactor.call_later(policy.COUNTERS_AGE_MS / 1000, self._look_soon)
+
     def recount_away(self) -> None:
         """Count again what waits for endpoints that are away, after one of them came or went."""
-        self._forget_away()
-        for endpoint in self._lines.endpoints.values():
-            for line in endpoint.lines if not endpoint.is_live else ():
-                for entry in line.fresh:
-                    if entry.message is not None and entry.is_waiting:
-                        self._count_away(entry.message)
+        self._away.recount(self._lines)
+        if self._away.is_much:
+            self._look_soon()
 
     def load(self, line: Line) -> None:
         """Have the next rows of a line read, if it is time for that."""
@@ -163,10 +171,12 @@ class Committer:
             return True
         job = self._build(now_ms)
         savers, self._savers = self._savers, []
+        is_counting = is_last or policy.are_counters_due(self._pressure(), now_ms)
         is_clock_news, self._is_clock_news = self._is_clock_news, False
-        if not (job.rows or job.acks or is_clock_news or (is_last and job.counters)):
+        if not (job.rows or job.acks or is_clock_news or (is_counting and job.counters)):
             _tell(savers, "")
             return False
+        self._counted_since_ms = None
         self._job, self._job_savers = job, savers
         self._submit(job)
         return True
@@ -204,6 +214,7 @@ class Committer:
     def _arm(self, delay_ms: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._is_far = delay_ms > self._linger_ms
         self._timer = self._reactor.call_later(delay_ms / 1000, self._timeout)
 
     def _timeout(self) -> None:
@@ -212,32 +223,15 @@ class Committer:
 
     def _pressure(self) -> Pressure:
         lines = self._lines
-        return Pressure(
-            self._is_urgent,
-            lines.oldest_waiting_ms(),
-            self._away_bytes,
-            self._away_most,
-            lines.acks,
-            self._acks_since_ms,
-        )
-
-    def _count_away(self, message: Message) -> None:
-        count = self._away[message.session] = self._away.get(message.session, 0) + 1
-        self._away_most = max(self._away_most, count)
-        self._away_bytes += stored_bytes(message)
-        if self._away_most >= policy.AWAY_MESSAGES or self._away_bytes >= policy.AWAY_BYTES:
-            self._look_soon()
-
-    def _forget_away(self) -> None:
-        self._away_bytes = self._away_most = 0
-        self._away.clear()
+        waiting = self._is_urgent, lines.oldest_waiting_ms(), self._away.bytes, self._away.messages
+        return Pressure(*waiting, lines.acks, self._acks_since_ms, self._counted_since_ms)
 
     def _build(self, now_ms: int) -> Commit:
         job = Commit()
         rows, is_cut = cut_rows(self._lines.unsaved(now_ms), self.next_id)
         self.next_id += len(rows)
         self._is_urgent = is_cut and self._is_urgent
-        self._forget_away()
+        self._away.forget()
         job.rows = self._fitting(rows, now_ms)
         if self._lines.returning:
             for entry in [entry for row in job.rows for entry in row.entries]:
@@ -269,6 +263,7 @@ class Committer:
         """Add everything to a job that rides along for nothing."""
         lines = self._lines
         job.deletes += lines.deleted
+        job.gone += lines.gone
         for row in lines.touched.values():
             job.partials[row.id] = row.done.to_bytes((row.n + 7) // 8, "little")
         for row_id in lines.deleted:
@@ -288,6 +283,7 @@ class Committer:
             new.data = b""  # of an attempt before, when another number waited
         job.is_drained = not job.rows and not lines.stored
         lines.deleted, lines.touched, lines.dead, lines.undead, lines.acks = [], {}, [], [], 0
+        lines.gone = []
         self._acks_since_ms = 0
 
     def _committed(self, job: Commit, result: Result) -> None:
@@ -300,7 +296,8 @@ class Committer:
         self._recovered()
         self._job = None
         self.commits += 1
-        self._noted = job.counters or self._noted
+        self._lines.losses.settle(job.losses)
+        self._noted = with_losses(job.counters, job.losses) or self._noted
         if not result.trouble:
             self.usage, self.dead = result.usage, result.dead
         for new in job.rows:
@@ -385,7 +382,7 @@ class Committer:
             line.fill(row, entries)
             return
         log.error("queue row %d cannot be read: %s; messages=%d counted as corrupt", row.id, loaded.damage, row.left)
-        self._lines.forget_row(row, "corrupt")
+        self._lines.forget_row(line, row, "corrupt")
         self._lines.dead.append(DeadLetter(line.endpoint.name, "corrupt", loaded.damage, loaded.data))
         self.acked(self._now_ms())
 

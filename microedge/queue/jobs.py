@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, Union
 from microedge.message import Message, pack
 from microedge.queue.letter import DeadLetter, DeadUsage, Letter, Selection
 from microedge.queue.line import NEVER_MS, Entry, Line, Row
+from microedge.queue.losses import Counters, Gone, Loss
 from microedge.queue.policy import Newcomer, Usage
 from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
 from microedge.queue.record import RowHead, encode
@@ -62,8 +63,11 @@ class Commit:
         "counters",
         "dead",
         "deletes",
+        "gone",
         "is_drained",
+        "losses",
         "partials",
+        "read",
         "rows",
         "undead",
         "up_ms",
@@ -75,7 +79,10 @@ class Commit:
         self.rows: list[NewRow] = []
         self.deletes: list[int] = []
         self.partials: dict[int, bytes] = {}  # row id -> bit set of finished messages, little-endian
-        self.counters: dict[str, int] = {}  # by their keys on disk
+        self.counters: Counters = {}  # by their keys on disk
+        self.gone: list[Gone] = []  # what is dropped with rows: they are read before they are deleted
+        self.read = 0  # so many of them have been
+        self.losses: list[Loss] = []  # what was found in them
         self.dead: list[DeadLetter] = []
         self.undead: list[int] = []  # numbers of letters to delete: replayed in `rows`, delivered, or purged
         self.up_ms = 0  # CLOCK_BOOTTIME now, for the ledger of uptimes

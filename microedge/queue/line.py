@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from microedge.message import Message, Ticket
+from microedge.names import UPSTREAM
 from microedge.queue.backlog import Backlog
 from microedge.queue.backlog import Row as Row  # a line is made of them: whoever imports one has the other too
 
@@ -47,13 +48,26 @@ class Entry:
 class Endpoint:
     """The lines of one endpoint, most urgent first. `is_dry`: nothing could be leased when it was last looked at."""
 
-    __slots__ = ("is_dry", "is_live", "lines", "name")
+    __slots__ = ("is_dry", "is_live", "is_upstream", "lines", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_upstream = name == UPSTREAM
         self.lines: list[Line] = []
         self.is_live = False
         self.is_dry = True
+
+    @property
+    def is_anything_ready(self) -> bool:
+        """True when the next message is in RAM."""
+        for line in self.lines:
+            if line.loaded:
+                return True
+            if line.backlog or line.loading:
+                return False
+            if line.fresh:
+                return True
+        return False
 
     def line(self, priority: int) -> Line:
         """Return the line of `priority`, made on first use."""

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from microedge.message import VOLATILE, Message, Target, Ticket
 from microedge.queue.letter import DeadLetter, Letter
 from microedge.queue.line import NEVER_MS, Endpoint, Entry, Line, Row
+from microedge.queue.losses import DROPPED, UNKNOWN, Counters, Gone, Losses, key_of
 from microedge.queue.volatile import VolatileBound
 
 _RECORD_BYTES = 64  # what a stored record adds to body and envelope, about
-DROPPED, REPLAYED = "dropped.", "replayed"  # a prefix, and a key: the counters on disk
+REPLAYED = "replayed"  # a key of the counters on disk
 _MAX_TARGETS = 1024  # targets remembered; there are a few per route
 
 Lease = tuple[Ticket, Message]
@@ -41,12 +42,18 @@ class Lines:
         self.returning: dict[Entry, Letter] = {}  # put back into their lines, but on disk still letters
         self.refused: set[int] = set()  # numbers of letters for which there was no room to return
         self.replayed = 0
-        self.dropped: dict[str, int] = {}
+        self.losses = Losses()
+        self.gone: list[Gone] = []  # what went with rows that are still to be deleted; see losses.py
         self.acks = 0  # finished messages of rows on disk, since the last commit
         self.stored = 0  # messages of rows on disk that are not finished
         self._ticket: Ticket = 0
         self._by_target: dict[Target, tuple[Line, int]] = {}
         self._volatile = VolatileBound()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """What was dropped since the queue exists, by reason."""
+        return self.losses.by_reason()
 
     def lines(self) -> list[Line]:
         """Return every line, the most urgent first."""
@@ -99,7 +106,7 @@ class Lines:
                 room = self._take(line.fresh, taken, (max_messages, room, now_ms))
             if room < 0 or line.backlog or line.loading:
                 break
-        endpoint.is_dry = not _is_anything_ready(endpoint)
+        endpoint.is_dry = not endpoint.is_anything_ready
         return taken
 
     def ack(self, tickets: Iterable[Ticket]) -> None:
@@ -150,7 +157,7 @@ class Lines:
         if entry.expires_ms < NEVER_MS:
             letter.ttl_ms = entry.expires_ms - entry.at_ms
         self.dead.append(letter)
-        self.count(reason, 1)
+        self.losses.note(entry.message, reason, entry.line.endpoint.is_upstream)
         self.acks += 1  # so that the letter is written with the acknowledgements
         self.returned(entry)
         entry.message = None
@@ -180,7 +187,7 @@ class Lines:
         line.fresh.append(entry)
         self.returning[entry] = letter
         self.replayed += 1
-        self.count(letter.reason, -1)
+        self.losses.count(message.module, letter.reason, -1)
         if endpoint.is_dry:
             endpoint.is_dry = False
             self.notices.append(endpoint.name)
@@ -193,18 +200,24 @@ class Lines:
             self.undead.append(letter.number)
             self.acks += 1
 
-    def counters(self) -> dict[str, int]:
+    def counters(self) -> Counters:
         """Return the counters as the disk is to have them: what is returning is a letter there."""
-        counters = {DROPPED + reason: n for reason, n in self.dropped.items()}
+        counters = self.losses.counters()
         for letter in self.returning.values():
-            counters[DROPPED + letter.reason] += 1
+            if letter.message is not None:
+                key = key_of(DROPPED, (letter.message.module, letter.reason))
+                counters[key] = int(counters.get(key, 0)) + 1
         counters[REPLAYED] = self.replayed - len(self.returning)
         return counters
 
+    def take_over(self, counters: Counters) -> None:
+        """Go on with the counters of earlier runs."""
+        self.replayed = int(counters.get(REPLAYED, 0))
+        self.losses.take_over(counters)
+
     def count(self, reason: str, n: int) -> None:
-        """Count `n` messages that left without delivery; below 0 when they are back."""
-        if n:
-            self.dropped[reason] = self.dropped.get(reason, 0) + n
+        """Count `n` messages that left without delivery and of which nobody knows whose they were."""
+        self.losses.count(UNKNOWN, reason, n)
 
     def drop(self, entry: Entry, reason: str) -> None:
         """Count one message as dropped for `reason`; the caller has taken it out of its deque."""
@@ -215,7 +228,8 @@ class Lines:
             self.refused.add(letter.number)
             self.replayed -= 1
             reason = letter.reason
-        self.count(reason, 1)
+        if message is not None:  # the gap that a letter leaves is known
+            self.losses.note(message, reason, entry.line.endpoint.is_upstream and letter is None)
         self.returned(entry)
         if entry.row is not None:
             self._finish(entry)
@@ -257,12 +271,13 @@ class Lines:
         purged = 0
         finished: set[int] = set()
         for row, indexes in rows:
-            left = row.left
+            left, done = row.left, row.done
             for index in indexes:
                 if index >= row.handed:
                     row.finish(index)
             purged += left - row.left
             if row.left < left:
+                self.gone.append(Gone(row.id, reason, row.done & ~done, line.endpoint.is_upstream))
                 self._note_progress(row)
                 line.backlog.change(row)
             if not row.left:
@@ -274,9 +289,10 @@ class Lines:
         self.notices.append(line.endpoint.name)
         return purged
 
-    def forget_row(self, row: Row, reason: str) -> None:
+    def forget_row(self, line: Line, row: Row, reason: str) -> None:
         """Count what is left of a row as dropped, and have the row deleted."""
         self.count(reason, row.left)
+        self.gone.append(Gone(row.id, reason, ~row.done & ((1 << row.n) - 1), line.endpoint.is_upstream))
         self.acks += row.left
         self.stored -= row.left
         row.left = 0
@@ -288,7 +304,7 @@ class Lines:
         for line in self.lines() if row_ids else ():
             rows = [row for row in line.resting() if row.id in row_ids]
             for row in rows:
-                self.forget_row(row, reason)
+                self.forget_row(line, row, reason)
             if rows:
                 line.backlog.remove(row_ids)
                 self.notices.append(line.endpoint.name)  # what waited behind them may be in RAM
@@ -372,14 +388,3 @@ class Lines:
         found = self.endpoint(endpoint).line(priority), NEVER_MS if ttl_s < 0 else ttl_s * 1000
         self._by_target[target] = found
         return found
-
-
-def _is_anything_ready(endpoint: Endpoint) -> bool:
-    for line in endpoint.lines:
-        if line.loaded:
-            return True
-        if line.backlog or line.loading:
-            return False
-        if line.fresh:
-            return True
-    return False

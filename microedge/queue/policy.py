@@ -16,6 +16,7 @@ AWAY_BYTES = 64 * 1024  # waiting for endpoints that are away: there is no point
 AWAY_MESSAGES = 128  # of one producer: half its window of 256, so that it never stands still for a commit
 ACKS_PER_COMMIT = 1000  # acknowledgements ride along; alone they are written this many at a time ...
 ACK_AGE_MS = 30_000  # ... or this late. A crash costs that many duplicates
+COUNTERS_AGE_MS = 600_000  # counters that nothing takes along to the disk are written alone this late
 LOW_WATER = 0.9  # evict down to this share of the cap, so that not every commit evicts
 FRAME_BYTES = 4096 + 24  # one page in the WAL with its header
 MIN_FRAMES, MAX_FRAMES = 16, 250  # a checkpoint at 1 MiB: soon overwritten again, yet pages that change often go once
@@ -33,6 +34,7 @@ class Pressure(NamedTuple):
     away_messages: int  # of the producer that has most
     acks: int
     acks_since_ms: float
+    counted_since_ms: float | None = None
 
 
 def is_commit_due(pressure: Pressure, linger_ms: float, now_ms: float) -> bool:
@@ -42,7 +44,7 @@ def is_commit_due(pressure: Pressure, linger_ms: float, now_ms: float) -> bool:
             return True
         if pressure.away_bytes >= AWAY_BYTES or pressure.away_messages >= AWAY_MESSAGES:
             return True
-    return are_acks_due(pressure, now_ms)
+    return are_acks_due(pressure, now_ms) or are_counters_due(pressure, now_ms)
 
 
 def are_acks_due(pressure: Pressure, now_ms: float) -> bool:
@@ -50,6 +52,11 @@ def are_acks_due(pressure: Pressure, now_ms: float) -> bool:
     if not pressure.acks:
         return False
     return pressure.acks >= ACKS_PER_COMMIT or pressure.acks_since_ms + ACK_AGE_MS <= now_ms
+
+
+def are_counters_due(pressure: Pressure, now_ms: float) -> bool:
+    """True when counters that nothing else has taken along are worth a commit."""
+    return pressure.counted_since_ms is not None and pressure.counted_since_ms + COUNTERS_AGE_MS <= now_ms
 
 
 def next_look_ms(pressure: Pressure, linger_ms: float) -> float | None:

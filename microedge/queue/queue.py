@@ -9,17 +9,20 @@ Everything here runs on the loop's thread and none of it blocks, except `open` a
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from microedge.message import Message, Target, Ticket
+from microedge.names import UPSTREAM
 from microedge.queue import status
 from microedge.queue.committer import Committer
-from microedge.queue.lines import DROPPED, REPLAYED, Lines
+from microedge.queue.gaps import FIRST_S, NEXT_S, GapRecords
+from microedge.queue.lines import Lines
 from microedge.queue.policy import Limits
-from microedge.reactor import Reactor
+from microedge.reactor import Reactor, Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +92,9 @@ class MessageQueue:
         self._page_limit = page_limit
         self._base_ms = 0
         self._lines = Lines()
+        self._gaps = GapRecords(self._lines.losses, os.urandom(6).hex())
+        self._gap_timer: Timer | None = None
+        self._told_ms = -int(NEXT_S * 1000)  # when gaps were told last
         limits = Limits(settings.max_bytes, settings.keep_free_bytes)
         self._committer = Committer(self._lines, reactor, limits, settings.linger_ms)
         self._store: Store | None = None
@@ -156,7 +162,8 @@ class MessageQueue:
         if point is None:
             return []
         now_ms = self._now_ms()
-        taken = self._lines.lease(point, max_messages, max_bytes, now_ms)
+        records = self._lease_gaps(max_messages, now_ms) if endpoint == UPSTREAM else []
+        taken = records + self._lines.lease(point, max_messages - len(records), max_bytes, now_ms)
         for line in point.lines:
             if line.backlog:
                 self._committer.load(line)
@@ -169,12 +176,15 @@ class MessageQueue:
     def ack(self, tickets: Sequence[Ticket]) -> None:
         """Remove delivered messages. What was on disk goes with a later commit; a crash before delivers it again."""
         self._lines.ack(tickets)
+        self._finish_gaps(tickets)
         self._after_acks()
 
     def release(self, endpoint: str) -> None:
         """Give back every message that is leased to an endpoint; each returns to its place. Their tickets end."""
         point = self._lines.endpoints.get(endpoint)
         if point is not None:
+            if endpoint == UPSTREAM:
+                self._gaps.release()
             self._lines.release(point)
             self._flush_soon()
 
@@ -183,6 +193,7 @@ class MessageQueue:
 
         The letter is on disk within the linger, and only then has the message settled.
         """
+        self._finish_gaps([ticket])  # an upstream that refuses to hear of a gap need not: it stays counted
         self._lines.set_aside(ticket, reason, text)
         self._committer.set_aside()
         self._after_acks()
@@ -194,6 +205,7 @@ class MessageQueue:
             return
         point.is_live = is_live
         self._committer.recount_away()
+        self._tell_gaps_later()
         if not is_live:
             self._committer.hurry()
 
@@ -203,6 +215,20 @@ class MessageQueue:
         Written with the next commit, or with one of its own where messages are on disk already. At any time.
         """
         self._committer.clock_is_right(offset_ms)
+
+    def drop(self, module: str, reason: str) -> None:
+        """Count one message of a module that never came here: no route takes it, or there is no upstream for it."""
+        self._lines.losses.count(module, reason, 1)
+        self._committer.counted(self._now_ms())
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages did not arrive since the queue exists, by reason."""
+        return self._lines.dropped
+
+    def dropped_of(self, module: str) -> dict[str, int]:
+        """Return how many messages of one module did not arrive, by reason."""
+        return self._lines.losses.by_module().get(module, {})
 
     def status(self) -> dict[str, object]:
         """Return the "queue" object of the status document. Walks over what is in RAM: not for the hot path."""
@@ -265,14 +291,36 @@ class MessageQueue:
         if contents.moved_to:
             self._notice = f"database was damaged ({contents.damage}) and is set aside as {contents.moved_to}"
             log.error("queue %s; started a new one; what can be read is salvaged now", self._notice)
-        counters = contents.counters
-        self._lines.replayed = counters.pop(REPLAYED, 0)
-        self._lines.dropped = {key[len(DROPPED) :]: n for key, n in counters.items()}
+        self._lines.take_over(contents.counters)
         for endpoint, priority, row in contents.rows:
             self._lines.found(endpoint, priority, row)
         self._lines.notices = [name for name, point in self._lines.endpoints.items() if point.lines]
         if contents.rows:
             self._sweep_later()
+
+    def _lease_gaps(self, max_messages: int, now_ms: int) -> list[tuple[Ticket, Message]]:
+        is_due = self._gaps.is_due
+        records = self._gaps.lease(max_messages, int(self._clock() * 1000), int(time.time() * 1000))
+        if records and is_due:
+            self._told_ms = now_ms
+        return records
+
+    def _finish_gaps(self, tickets: Sequence[Ticket]) -> None:
+        if self._gaps.ack(tickets):
+            self._committer.counted(self._now_ms())
+            self._tell_gaps_later()
+
+    def _tell_gaps_later(self) -> None:
+        """Have the upstream told of gaps while it is there: soon, but not too often."""
+        if self._gap_timer is None and self._gaps.is_any_waiting and self._lines.endpoint(UPSTREAM).is_live:
+            wait_s = (self._told_ms - self._now_ms()) / 1000 + NEXT_S
+            self._gap_timer = self._reactor.call_later(max(FIRST_S, wait_s), self._tell_gaps)
+
+    def _tell_gaps(self) -> None:
+        self._gap_timer = None
+        self._gaps.is_due = self._gaps.is_any_waiting
+        if self._gaps.is_due and self._writer is not None:
+            self._events.queue_available(UPSTREAM)
 
     def _after_acks(self) -> None:
         if self._lines.acks:
@@ -302,6 +350,7 @@ class MessageQueue:
     def _flush(self) -> None:
         """Tell the owner what has happened. It may call any method from there."""
         lines = self._lines
+        self._tell_gaps_later()
         if lines.settled:
             settled, lines.settled = lines.settled, []
             self._events.queue_settled(settled)

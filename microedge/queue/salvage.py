@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from microedge.queue.jobs import Known, Outcome
+from microedge.queue.losses import DROPPED, GAP, Counters
 from microedge.queue.record import NEVER_MS, decode
 from microedge.queue.salvage_image import Image
 from microedge.queue.salvage_pages import Value, leaf_cells
@@ -45,7 +46,7 @@ class Heritage(NamedTuple):
     """What a new database takes over from the old one at once."""
 
     boots: dict[int, tuple[str, int]]  # number -> boot id, ms that it was up
-    counters: dict[str, int]
+    counters: Counters
     next_id: int
     next_letter: int
 
@@ -139,7 +140,8 @@ def read_heritage(file: str, roots: dict[str, int], boot_id: str, up_ms: int) ->
     try:
         for _ in image.read_wal():
             pass
-        meta = {key: value for key, value in read_meta(image, roots["meta"]).items() if isinstance(value, int)}
+        notes = read_meta(image, roots["meta"])
+        meta = {key: value for key, value in notes.items() if isinstance(value, int)}
         newest = _newest_row(image, roots["batch"])
         boots = _read_boots(image, roots["boots"])
     finally:
@@ -151,7 +153,8 @@ def read_heritage(file: str, roots: dict[str, int], boot_id: str, up_ms: int) ->
         boots[boot] = (boot_id if at_ms <= up_ms and not boots else "", at_ms)
     next_id = max(last_id, meta.get("next_id", 0)) + _ID_LEAP
     next_letter = meta.get("dead.next", _LETTER_LEAP)
-    counters = {key: value for key, value in meta.items() if key.startswith("dropped.") or key == "replayed"}
+    counters: Counters = {key: n for key, n in meta.items() if key.startswith(DROPPED) or key == "replayed"}
+    counters.update((key, text) for key, text in notes.items() if key.startswith(GAP) and isinstance(text, str))
     return Heritage(boots, counters, next_id, next_letter)
 
 

@@ -39,7 +39,7 @@ def forget_disk(lines: Lines) -> Known:
         line.backlog = Backlog()
         line.fresh.extendleft(reversed(entries))
         lines.notices.append(line.endpoint.name)
-    lines.deleted, lines.touched, lines.acks, lines.stored = [], {}, 0, 0
+    lines.deleted, lines.gone, lines.touched, lines.acks, lines.stored = [], [], {}, 0, 0
     return known
 
 

@@ -52,6 +52,8 @@ def describe(lines: Lines, now_ms: int) -> dict[str, object]:
         "ram_bytes": sum(count.ram_bytes for count in counts),
         "disk_messages": sum(count.disk_messages for count in counts),
         "oldest_age_s": max((count.oldest_age_s for count in counts), default=0.0),
-        "dropped": {reason: n for reason, n in lines.dropped.items() if n},
+        "dropped": lines.dropped,
+        "dropped_by_module": lines.losses.by_module(),
+        "gaps": len(lines.losses.due) + len(lines.losses.told),
         "endpoints": [count.describe() for count in counts],
     }

@@ -22,7 +22,8 @@ from microedge.queue.jobs import (
 from microedge.queue.ledger import Ledger, carry_over
 from microedge.queue.letter import Letter, Selection
 from microedge.queue.line import NEVER_MS, Row
-from microedge.queue.lines import DROPPED, REPLAYED
+from microedge.queue.lines import REPLAYED
+from microedge.queue.losses import DROPPED, GAP, Counters, with_losses
 from microedge.queue.policy import Usage
 from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
 from microedge.queue.record import decode
@@ -66,7 +67,7 @@ class Contents(NamedTuple):
     """What `Store.open` found: rows as (endpoint, priority, row) oldest first, and the counters of earlier runs."""
 
     rows: list[tuple[str, int, Row]]
-    counters: dict[str, int]
+    counters: Counters
     next_id: int
     moved_to: str  # where a damaged database was set aside; "" when nothing was wrong
     damage: str
@@ -178,6 +179,10 @@ class Store:
         if has_uptime:
             self._noted_up_ms = job.up_ms
             self._note_offset(job.wall_offset_ms)
+
+    def raw(self, row_id: int) -> bytes:
+        """Return the bytes of a row, b"" when it is gone. Raises sqlite3.Error when the database cannot be read."""
+        return next((bytes(data or b"") for (data,) in self._connection().execute(_SELECT_ROW, (row_id,))), b"")
 
     def load(self, rows: list[Row]) -> list[Loaded]:
         """Read rows back; nothing changes.
@@ -309,7 +314,7 @@ class Store:
         self._is_marked = not is_clean
         rows = self._read_rows(db)
         self.dead.read(db)
-        counters = {key: value for key, value in meta.items() if key == REPLAYED or key.startswith(DROPPED)}
+        counters = {key: value for key, value in meta.items() if key == REPLAYED or key.startswith((DROPPED, GAP))}
         next_id = max(rows[-1][2].id + 1 if rows else 1, meta.get("next_id", 1)) + (0 if is_clean else _ID_GAP)
         self._next_id, self._waiting = next_id, sum(row.left for _, _, row in rows)
         return Contents(rows, counters, next_id, "", "", [])
@@ -370,11 +375,10 @@ class Store:
         db.executemany(_INSERT, (self._columns(new, job.waiting) for new in job.rows))
         if not self._is_marked:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
-        notes = dict(job.counters)
+        notes: Counters = dict(with_losses(job.counters, job.losses)) if job.counters else {}
         if not job.rows:  # a row says it itself
             notes.update({WAITING: job.waiting, WAITING_NEXT: self._next_id})
-        if notes:
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", notes.items())
+        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", notes.items())
         if job.dead or job.undead:
             self.dead.write(db, job.dead, job.undead)
 

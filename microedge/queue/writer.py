@@ -128,6 +128,7 @@ class Writer:
             result.rescued = self._store.rescue(job)
             self._frames += len(result.rescued.rows) * _ROW_FRAMES
         else:
+            self._look_into(job)
             self._commit(job, written_before)
             self._failures.pop(0, None)
         result.is_done = True
@@ -135,6 +136,13 @@ class Writer:
         self._ballast.make(self._keep_free_bytes)
         result.usage = self._store.usage()
         result.dead = self._store.dead.usage
+
+    def _look_into(self, job: Commit) -> None:
+        """Read whose messages go with rows; once, because a full disk may have these deleted before the rest."""
+        while job.read < len(job.gone):
+            gone = job.gone[job.read]
+            job.losses += gone.losses_in(self._store.raw(gone.row_id))
+            job.read += 1
 
     def _commit(self, job: Commit, written_before: int) -> None:
         try:
@@ -154,6 +162,7 @@ class Writer:
         lean = Commit()
         lean.deletes, lean.up_ms = job.deletes, job.up_ms
         lean.waiting = job.waiting - sum(new.row.n for new in job.rows)
+        lean.counters, lean.losses = job.counters, job.losses
         if lean.deletes:
             self._store.commit(lean)
             self._store.checkpoint()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from microedge.hub.calls import Invocation
@@ -44,7 +43,6 @@ class Exchange:
         self.clock = clock or WallClock(synchronized=lambda: True)
         self.methods = Methods(reactor)
         self.twins: Twins | None = None
-        self.dropped: Counter[str] = Counter()
         self._reactor = reactor
         self._queue: MessageQueue
         self._connector: Connector | None = None
@@ -61,8 +59,14 @@ class Exchange:
         self._to_acknowledge: set[str] = set()  # session ids
         self._to_serve: set[str] = set()  # endpoints
         self._is_service_due = False
+        self._has_dropped_changes = False  # and the log has said so
         self._manual_session = f"{_MANUAL}-{os.urandom(6).hex()}"
         self._manual_sequence = 0
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages did not arrive, by reason: kept by the queue, over restarts."""
+        return self._queue.dropped
 
     def open(self, queue: MessageQueue, connector: Connector | None) -> None:
         """Begin to exchange messages; `connector` None means that this device has no upstream."""
@@ -165,7 +169,7 @@ class Exchange:
         self._service_soon()
 
     def _drop_unrouted(self, message: Message, decision: Decision) -> None:
-        self.dropped[decision.drop_reason] += 1
+        self._queue.drop(message.module, decision.drop_reason)
         key = (message.module, message.output)
         if decision.drop_reason != "no_route" or key in self._unrouted or len(self._unrouted) >= _UNROUTED_MAX:
             return
@@ -244,7 +248,7 @@ class Exchange:
         if decision.targets:
             self._queue.append(message, decision.targets)
         elif decision.routes:
-            self.dropped[decision.drop_reason] += 1
+            self._queue.drop(message.module, decision.drop_reason)
         for target in decision.targets:
             self._serve_soon(target[0])
         if self.routes.remarks:
@@ -258,9 +262,10 @@ class Exchange:
 
     def drop_twin_change(self, module: str) -> None:
         """Count a change that is not routed, because too many of this module are still on their way."""
-        if not self.dropped[_TWIN_CHANGES]:
+        if not self._has_dropped_changes:
             log.warning("module %s reports faster than its changes get away: some are dropped and counted", module)
-        self.dropped[_TWIN_CHANGES] += 1
+            self._has_dropped_changes = True
+        self._queue.drop(module, _TWIN_CHANGES)
 
     # --- Once per turn ---
 

@@ -15,6 +15,8 @@ from microedge.supervisor.routing import blind_spots, dead_ends
 from microedge.supervisor.runtime import Runtime
 from microedge.supervisor.twin_commands import twin_status
 
+_NEVER_QUEUED = ("no_route", "no_upstream", "twin_changes")
+
 
 class UnknownModuleError(NotRunningError):
     """No instance has this name."""
@@ -40,7 +42,7 @@ def status_document(runtime: Runtime) -> dict[str, Any]:
         "modules": [_with_twin(runtime, instance) for _, instance in sorted(runtime.fleet.instances.items())],
         "rejected": [{"file": _place(error), "reason": error.reason} for error in runtime.plan.rejected],
         "routes": _routes(runtime),
-        "dropped": dict(runtime.exchange.dropped),
+        "dropped": {reason: n for reason, n in runtime.exchange.dropped.items() if reason in _NEVER_QUEUED},
         "warnings": [
             *_refused(runtime),
             *runtime.plan.warnings,
@@ -58,7 +60,8 @@ def upstream_status(runtime: Runtime) -> dict[str, Any]:
 
 
 def _with_twin(runtime: Runtime, instance: Instance) -> dict[str, Any]:
-    return {**module_status(instance), "twin": twin_status(runtime.twins, instance.name)}
+    dropped = runtime.queue.dropped_of(instance.name)
+    return {**module_status(instance), "dropped": dropped, "twin": twin_status(runtime.twins, instance.name)}
 
 
 def module_status(instance: Instance) -> dict[str, Any]:

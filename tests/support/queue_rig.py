@@ -15,8 +15,16 @@ UPSTREAM = "$upstream"
 _PATIENCE_S = 10.0
 
 
-def new_message(sequence: int, *, body: bytes = b"21.5", durability: str = BATCHED, session: str = "s1") -> Message:
-    return Message(Envelope("readings", durability=durability), body, "probe", session, sequence, 0, 0)
+def new_message(
+    sequence: int,
+    *,
+    body: bytes = b"21.5",
+    durability: str = BATCHED,
+    session: str = "s1",
+    module: str = "probe",
+    created_ms: int = 0,
+) -> Message:
+    return Message(Envelope("readings", durability=durability), body, module, session, sequence, 0, created_ms)
 
 
 class QueueRig:
@@ -94,12 +102,23 @@ class QueueRig:
             self.queue.set_aside(ticket, reason, f"ValueError: {message.sequence}")
 
     def lease(self, endpoint: str = UPSTREAM, count: int = 1000) -> list[tuple[Ticket, Message]]:
-        """Lease, waiting for what has to be read from disk first."""
+        """Lease messages, waiting for what has to be read from disk first; gap records are taken and forgotten."""
+        self.take_gaps()
         leased = self.queue.lease(endpoint, count, 1 << 24)
         while not leased and self.queue.is_busy:
             self.pump()
             leased = self.queue.lease(endpoint, count, 1 << 24)
         return leased
+
+    def take_gaps(self) -> list[Message]:
+        """Return the gap records that are due and acknowledge them."""
+        leased = self.lease_gaps()
+        self.queue.ack([ticket for ticket, _ in leased])
+        return [record for _, record in leased]
+
+    def lease_gaps(self) -> list[tuple[Ticket, Message]]:
+        """Return the gap records that are due, and no message: none fits."""
+        return self.queue._lease_gaps(1000, self.queue._now_ms())
 
     def drain(self, endpoint: str = UPSTREAM) -> list[int]:
         """Lease and acknowledge everything; return the sequences in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ class RamQueue:
         self._leased: dict[Ticket, tuple[str, Message]] = {}
         self._next = 1
         self.live: set[str] = set()
+        self.dropped: Counter[str] = Counter()
         self.dead: list[tuple[Message, str]] = []
 
     def append(self, message: Message, targets: Sequence[Target]) -> None:
@@ -47,6 +49,9 @@ class RamQueue:
 
     def set_live(self, endpoint: str, is_live: bool) -> None:
         (self.live.add if is_live else self.live.discard)(endpoint)
+
+    def drop(self, module: str, reason: str) -> None:
+        self.dropped[reason] += 1
 
     def _remove(self, tickets: Sequence[Ticket]) -> None:
         settled = []

@@ -104,7 +104,7 @@ class Site:
     def dropped(self) -> dict[str, int]:
         """Return how many messages left without delivery, by reason."""
         self.queue.lines.unsaved(round(self.reactor.now_s * 1000))  # what has expired goes now
-        return {**self.exchange.dropped, **self.queue.lines.dropped}
+        return self.queue.dropped
 
     def settle(self) -> None:
         """Let everybody do what there is to do now.

@@ -69,6 +69,15 @@ class MemoryQueue:
         """Say whether an endpoint takes messages now."""
         self.lines.endpoint(endpoint).is_live = is_live
 
+    def drop(self, module: str, reason: str) -> None:
+        """Count one message that never came here."""
+        self.lines.losses.count(module, reason, 1)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages did not arrive, by reason."""
+        return self.lines.dropped
+
     def waiting(self, endpoint: str) -> list[Message]:
         """Return what waits for an endpoint or is under way to it; expired messages are dropped first."""
         unsaved = self.lines.unsaved(self._now_ms())

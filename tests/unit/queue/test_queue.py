@@ -390,3 +390,14 @@ def test_the_age_of_a_message_goes_on_over_boots_as_far_as_it_is_known(rig):
     ((_, message),) = rig.lease()
 
     assert message.taken_ms == 5_000 - up_ms
+
+
+def test_a_message_is_committed_after_the_linger_although_acknowledgements_wait_longer(rig):
+    rig.put(1)
+    rig.advance(6)
+    rig.queue.set_live(UPSTREAM, True)
+    rig.drain()
+    rig.put(2)
+    rig.advance(6)
+
+    assert [message.sequence for message in rig.settled] == [1, 2]
