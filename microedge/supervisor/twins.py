@@ -118,7 +118,7 @@ class Twins:
             else:
                 effect = held.twin.reconcile(plan.image.desired, configured, _now_ms())
                 self._saver.consider(held)
-                self._reactor.call_soon(partial(self._reconciled, held, effect))
+                self._reactor.call_soon(partial(self._changed, held, effect))
             self._note_refused_configuration(held, configured)
 
     def remove(self, name: str) -> None:
@@ -337,9 +337,6 @@ class Twins:
             self._store().retire(name)
         except OSError as error:
             log.error("twin of %s cannot be set aside: %s; it goes at the next start", name, error.strerror)
-
-    def _reconciled(self, held: HeldTwin, effect: Effect) -> None:
-        self._changed(held, effect)
 
     def _changed(self, held: HeldTwin, effect: Effect, done: Done = _nobody) -> None:
         """Carry out what follows from a change of desired properties, once no crash can undo it."""

@@ -717,7 +717,10 @@ def test_an_edit_of_a_twin_whose_name_was_given_up_meanwhile_is_nobodys(world: W
     earlier = time.time_ns() - 10**9
     os.utime(world.file(), ns=(earlier, earlier))
     world.twins.look()
-    world.reactor._run_one_round()  # the thread has begun
+    world.reactor._run_one_round()
+    thread = world.twins._saver._thread
+    assert thread is not None
+    thread.join()  # it has read the edit, and the loop does not know yet
     world.twins.remove("probe")
     world.settle()
 
