@@ -91,7 +91,10 @@ class TwinPort:
         """
         body = encode_payload(patch)
         request = self._requests.begin()
-        self._patches[request] = json.loads(body)  # a copy: the caller's may change before it is merged
+        copy = json.loads(body)  # the caller's may change before it is merged
+        if isinstance(copy, dict):
+            copy.pop("$version", None)  # as in the patch of on_desired, which a module may report as it is
+        self._patches[request] = copy
         return request, wire.encode(wire.REPORT, request, body=body)
 
     def take_answer(self, request: int, head: bytes, body: bytes) -> None:

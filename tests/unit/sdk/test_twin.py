@@ -207,6 +207,13 @@ def test_changing_a_patch_afterwards_changes_nothing_that_was_reported(hub: Modu
     assert hub.client.reported == {"a": [1]}
 
 
+def test_a_patch_of_desired_properties_is_reported_without_its_version(hub: ModuleHub):
+    hub.take_report(1, 2)
+    hub.client.report(DesiredPatch({"unit": "K"}, 4))
+
+    assert hub.client.reported == {"unit": "K"}
+
+
 def test_a_refused_report_raises_the_hubs_error_and_changes_nothing(hub: ModuleHub):
     error = TwinError("properties.reported.a$", "(the key)", "a key without $", hint="rename it")
     hub.socket.sendall(report_refused_frame(1, error))
