@@ -10,6 +10,7 @@ BALLAST_BYTES = 2 * 1024 * 1024  # enough for a checkpoint and the deletions of 
 BALLAST_SHARE = 16  # of a small cap, the ballast takes one part in this many: it counts against it
 _KEPT_ASIDE = 2  # a second damage must not push out the first before somebody has looked
 _PREFIX = "queue-"
+_OUTCOME = "salvage.json"
 _PENDING = "pending"  # a file beside a database that waits to be salvaged
 
 
@@ -41,6 +42,14 @@ class Ballast:
             return False
         os.unlink(self._file)
         return True
+
+
+def visible_damage(file: str) -> str:
+    """Return what is missing of a database, "" for nothing. SQLite would delete the WAL of an empty file."""
+    if os.path.exists(file):
+        return "" if os.path.getsize(file) else "the file is empty"
+    has_wal = os.path.exists(file + "-wal") and os.path.getsize(file + "-wal") > 0
+    return "the file is gone and has left its WAL behind" if has_wal else ""
 
 
 def set_aside(file: str) -> str:
@@ -87,7 +96,7 @@ def salvaged(directory: str, outcome: bytes) -> None:
     Raises:
         OSError: it could not be written; it is still `pending`.
     """
-    path = os.path.join(directory, "salvage.json")
+    path = os.path.join(directory, _OUTCOME)
     replace_file(path, outcome, path + ".new")
     os.unlink(os.path.join(directory, _PENDING))
     sync_directory(directory)
@@ -101,6 +110,19 @@ def forget_old(file: str) -> None:
             from shutil import rmtree  # brings bz2 and lzma, for a moment that hardly any device sees
 
             rmtree(path)
+
+
+def shrink(file: str, max_bytes: int) -> None:
+    """Delete salvaged databases, the oldest first, until they take no more than `max_bytes`; `salvage.json` stays."""
+    waiting = pending(file)
+    room = max_bytes
+    for path in reversed(_aside(file)):
+        if path in waiting:
+            continue
+        room -= _bytes_in(path)
+        for name in os.listdir(path) if room < 0 else ():
+            if name != _OUTCOME:
+                os.unlink(os.path.join(path, name))
 
 
 def _move(file: str, target: str) -> None:
@@ -123,9 +145,12 @@ def ballast_file(file: str) -> str:
 
 
 def aside_bytes(file: str) -> int:
-    """Return the bytes on disk that are the queue's but not the database's: what was set aside, and the ballast."""
-    size = _allocated_bytes(ballast_file(file))
-    return size + sum(_allocated_bytes(os.path.join(path, name)) for path in _aside(file) for name in os.listdir(path))
+    """Return the bytes on disk that are the queue's but not the database's: what was set aside, and the ballast.
+
+    Without what waits to be salvaged: it is about to move into the database, and must not push that out of it.
+    """
+    waiting = pending(file)
+    return _allocated_bytes(ballast_file(file)) + sum(_bytes_in(path) for path in _aside(file) if path not in waiting)
 
 
 def free_bytes(directory: str) -> int:
@@ -151,6 +176,10 @@ def thread_written_bytes() -> int:
     finally:
         os.close(fd)
     return int(rest.split(maxsplit=1)[0]) if found else 0
+
+
+def _bytes_in(directory: str) -> int:
+    return sum(_allocated_bytes(os.path.join(directory, name)) for name in os.listdir(directory))
 
 
 def _allocated_bytes(file: str) -> int:

@@ -125,6 +125,7 @@ class MessageQueue:
             self._boot_id(),
             page_limit=self._page_limit or settings.max_bytes // PAGE_BYTES * 5 // 4,
             max_dead_bytes=min(MAX_BYTES, settings.max_bytes // 10),
+            max_aside_bytes=settings.max_bytes // 4,
         )
         contents = store.open(int(self._clock() * 1000))
         self._base_ms = store.base_ms

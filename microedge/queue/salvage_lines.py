@@ -130,9 +130,8 @@ class Salvager:
         if outcome.is_exact:
             text = f"{outcome.recovered:,} of {whole:,} messages recovered, {outcome.lost:,} lost"
         else:
-            text = (
-                f"{outcome.recovered:,} messages recovered, at least {outcome.lost:,} lost; how many it held is unknown"
-            )
+            at_least = f"at least {outcome.lost:,}" if outcome.lost else "nobody knows how many"
+            text = f"{outcome.recovered:,} messages recovered, {at_least} lost"
         if outcome.repeats:
             text += f"; up to {outcome.repeats:,} may have been delivered before"
         if outcome.letters:

@@ -21,8 +21,10 @@ Moved = tuple[str, int, int, tuple[int, ...]]
 class Rescuer:
     """The salvages that are under way, by directory."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, max_aside_bytes: int) -> None:
+        """What was salvaged is kept for a person to look at, as long as it takes at most `max_aside_bytes`."""
         self._file = file
+        self._max_aside_bytes = max_aside_bytes
         self._salvages: dict[str, Salvage] = {}
 
     def is_wal_damaged(self) -> bool:
@@ -84,6 +86,7 @@ class Rescuer:
             _close_books(db, job.directory, _described(salvage.close()))
             del self._salvages[job.directory]
             disk.forget_old(self._file)
+            disk.shrink(self._file, self._max_aside_bytes)
         elif salvage.look():
             part = salvage.part(min(TRANSACTION_BYTES, job.room_bytes))
             size = sum(len(stored.data) for _, stored, _ in part)

@@ -307,7 +307,7 @@ class Survey:
                 waiting, is_known = self._count_waiting()
                 recovered = sum(row.left for row in (*self._found.values(), *elsewhere.values()))
                 self.repeats = max(0, recovered + self.lost - waiting) if is_known else recovered
-                self.is_exact = not self.lost
+                self.is_exact = self.is_exact and not self.lost
         self.rows = sorted(row for row in (*self._found.values(), *elsewhere.values()) if row.left)
 
     def _read_letters(self) -> Iterator[None]:

@@ -101,6 +101,36 @@ def roots() -> dict[str, int]:
         return dict(db.execute("SELECT name, rootpage FROM sqlite_master"))
 
 
+def refuse_what_is_not_ours(file: str) -> None:
+    """See that nothing stands at the database's place that is not ours to change. Before SQLite opens it.
+
+    SQLite would copy the WAL of a foreign database into it. Blocks for a read.
+
+    Raises:
+        QueueDamaged: the file belongs to another program or a later version, is none, or may not be written.
+        OSError: it cannot be read.
+    """
+    if not os.path.lexists(file):
+        return
+    if not os.path.isfile(file):
+        found = "a directory" if os.path.isdir(file) else "something that is no file"
+        raise QueueDamaged(file, f"found {found}: expected the queue's database, or nothing")
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise QueueDamaged(file, f"uid {os.geteuid()} may not read and write it: expected its owner or the right mode")
+    with open(file, "rb") as stream:
+        head = stream.read(100)
+    if head[:16] == b"SQLite format 3\0" and len(head) == 100:
+        _check_owner(file, int.from_bytes(head[68:72], "big"), int.from_bytes(head[60:64], "big"))
+
+
+def _check_owner(file: str, application_id: int, version: int) -> None:
+    if application_id == APPLICATION_ID and version > USER_VERSION:
+        raise QueueDamaged(file, f"a later version of microedge wrote it: format {version}, expected {USER_VERSION}")
+    if application_id not in (0, APPLICATION_ID):  # 0: ours is in the WAL alone for a while
+        found = f"application_id {application_id:#x}, version {version}"
+        raise QueueDamaged(file, f"{found}: expected {APPLICATION_ID:#x}, version {USER_VERSION}")
+
+
 def _remove_empty(file: str) -> None:
     """Leave no file behind that holds nothing: the next start would take it for a damaged database and set it aside."""
     with contextlib.suppress(OSError):

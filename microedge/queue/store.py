@@ -27,7 +27,7 @@ from microedge.queue.losses import DROPPED, GAP, Counters, with_losses
 from microedge.queue.policy import Usage
 from microedge.queue.record import NEVER_MS as STORED_NEVER_MS
 from microedge.queue.record import decode
-from microedge.queue.schema import PAGE_BYTES, connect, transaction
+from microedge.queue.schema import PAGE_BYTES, connect, refuse_what_is_not_ours, transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,15 @@ class Contents(NamedTuple):
 class Store:
     """See the top of this file. `open` and everything after it block; use one thread at a time."""
 
-    def __init__(self, file: str, boot_id: str, *, page_limit: int = 0, max_dead_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        file: str,
+        boot_id: str,
+        *,
+        page_limit: int = 0,
+        max_dead_bytes: int = 1 << 20,
+        max_aside_bytes: int = 1 << 26,
+    ) -> None:
         """`page_limit` caps the database file in pages of 4096 bytes, 0 for no cap."""
         self.file = os.path.abspath(file)
         self.base_ms = 0  # where this boot begins on the ledger's clock
@@ -95,6 +103,7 @@ class Store:
         self._is_known = False  # what the database said about boots and ids
         self._heritage: Heritage | None = None  # for the next database, which is not there yet
         self._rescuer: Rescuer | None = None
+        self._max_aside_bytes = max_aside_bytes
         self._waiting = 0  # messages on disk after the last commit
         self._has_old_wal = False  # an earlier connection has left one, and nothing was written since
 
@@ -109,8 +118,11 @@ class Store:
         """
         moved_to = ""
         try:
+            refuse_what_is_not_ours(self.file)
             disk.finish_moves(self.file)
-            damage = self._visible_damage()
+            damage = disk.visible_damage(self.file)
+            if not damage and os.path.exists(self.file + "-wal") and self._salvager().is_wal_damaged():
+                damage = "its WAL is damaged before its end"
             if damage:
                 moved_to = self.replace(up_ms)
             try:
@@ -284,18 +296,8 @@ class Store:
         if self._rescuer is None:
             from microedge.queue.salvage_store import Rescuer  # hardly any device needs it, and RAM is short
 
-            self._rescuer = Rescuer(self.file)
+            self._rescuer = Rescuer(self.file, self._max_aside_bytes)
         return self._rescuer
-
-    def _visible_damage(self) -> str:
-        """Return what is wrong with the files at first sight; SQLite would delete the WAL of an empty file."""
-        has_wal = os.path.exists(self.file + "-wal") and os.path.getsize(self.file + "-wal") > 0
-        if not os.path.exists(self.file):
-            return "the file is gone and has left its WAL behind" if has_wal else ""
-        if not os.path.getsize(self.file):
-            return "the file is empty"
-        is_wal_damaged = has_wal and self._salvager().is_wal_damaged()
-        return "its WAL is damaged before its end" if is_wal_damaged else ""
 
     def _read(self) -> Contents:
         try:

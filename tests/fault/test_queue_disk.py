@@ -175,3 +175,93 @@ def test_the_ballast_is_given_back_and_made_again(tmp_path):
     assert not ballast.release()
     ballast.make(1 << 62)
     assert not os.path.exists(tmp_path / "ballast")
+
+
+def test_a_later_version_is_named_and_left_alone(tmp_path):
+    rig = filled(QueueRig(tmp_path), 10)
+    db = sqlite3.connect(rig.file)
+    db.execute("PRAGMA user_version = 9")
+    db.close()
+
+    with pytest.raises(QueueDamaged, match=r"a later version of microedge wrote it: format 9, expected \d+: left unt"):
+        rig.new_queue().open()
+
+
+def test_a_foreign_database_and_its_wal_are_not_touched(tmp_path):
+    rig = QueueRig(tmp_path)
+    db = sqlite3.connect(rig.file, isolation_level=None)
+    db.execute("PRAGMA application_id = 7")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("CREATE TABLE notes (text)")
+    files = {name: (tmp_path / "0" / name).read_bytes() for name in ("queue.db", "queue.db-wal")}
+
+    with pytest.raises(QueueDamaged, match="application_id 0x7"):
+        rig.queue.open()
+
+    assert {name: (tmp_path / "0" / name).read_bytes() for name in files} == files
+    db.close()
+
+
+def test_a_directory_in_the_place_of_the_database_is_named(tmp_path):
+    rig = QueueRig(tmp_path)
+    os.mkdir(rig.file)
+
+    with pytest.raises(QueueDamaged, match="found a directory: expected the queue's database, or nothing: left unt"):
+        rig.queue.open()
+
+
+@pytest.mark.skipif(not os.geteuid(), reason="root may write everything")
+def test_a_database_that_may_not_be_written_is_named(tmp_path):
+    rig = filled(QueueRig(tmp_path), 10)
+    os.chmod(rig.file, 0o400)
+
+    with pytest.raises(QueueDamaged, match="may not read and write it: expected its owner or the right mode"):
+        rig.new_queue().open()
+
+
+def test_a_text_in_the_place_of_the_database_is_kept(tmp_path):
+    rig = QueueRig(tmp_path)
+    with open(rig.file, "w", encoding="ascii") as file:
+        file.write("buy milk\n" * 1000)
+
+    rig.open()
+    reason = rig.queue.status()["reason"]
+    rig.put(1)
+    delivered = rig.drain()
+    rig.stop()
+
+    assert delivered == [1]
+    assert "0 messages recovered, nobody knows how many lost; set aside as" in str(reason)
+    with open(os.path.join(rig.directory, "quarantine", "queue-1", "queue.db"), encoding="ascii") as file:
+        assert file.read() == "buy milk\n" * 1000
+
+
+def test_a_wal_without_its_database_is_salvaged(tmp_path):
+    rig = QueueRig(tmp_path).open()
+    for sequence in range(1, 101):
+        rig.put(sequence)
+    rig.advance(6)
+    wal = (tmp_path / "0" / "queue.db-wal").read_bytes()
+    rig.stop()
+    os.unlink(rig.file)
+    (tmp_path / "0" / "queue.db-wal").write_bytes(wal)
+
+    reopened(rig)
+    delivered = rig.drain()
+    rig.stop()
+
+    assert delivered == list(range(1, 101))
+
+
+def test_a_database_of_more_than_half_the_cap_is_salvaged_whole_and_then_not_kept(tmp_path):
+    rig = filled(QueueRig(tmp_path, max_bytes=1 << 20), 1050)
+    size = os.path.getsize(rig.file)
+    overwrite(rig.file, 0, os.urandom(4096))
+
+    reopened(rig)
+    delivered = rig.drain()
+    rig.stop()
+
+    assert size > 512 * 1024
+    assert delivered == list(range(1, 1051))
+    assert os.listdir(os.path.join(rig.directory, "quarantine", "queue-1")) == ["salvage.json"]
