@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 
 from microedge import wire
-from microedge.errors import RemoteProtocolError
+from microedge.errors import RemoteProtocolError, printable
 from microedge.hub.calls import Invocation, read_invocation, read_result
 from microedge.hub.twin_frames import read_report
 from microedge.message import MAX_MESSAGE_BYTES, SYNCED, Envelope, Message
@@ -22,6 +22,7 @@ from microedge.method import MethodResponse
 WINDOW = 256  # messages that a module may have unacknowledged
 WINDOW_BYTES = 1_048_576  # and bytes; 20 modules at their limit stay within 20 MiB
 _ENVELOPES_MAX = 1_024
+_ERROR_CHARS = 1_000  # of what a handler raised, as the SDK cuts it; it goes to the log and becomes a dead letter
 _LATEST_MS = 1 << 48  # 8,900 years: beyond it is no clock but garbage, and the queue's integers end somewhere
 
 
@@ -73,7 +74,7 @@ class Session:
             if kind == wire.SEND:
                 messages.append(self._message(number, time_ms, head, body, clock_offset_ms))
             elif kind == wire.DONE:
-                result.done.append((number, head.decode("utf-8", "replace")))
+                result.done.append((number, printable(head, _ERROR_CHARS) if head else ""))
             elif kind == wire.BEGUN:
                 result.begun.append(number)
             elif kind == wire.RESULT:

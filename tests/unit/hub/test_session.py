@@ -52,6 +52,15 @@ def test_ready_progress_and_answers_are_told_apart():
     assert received.messages == []
 
 
+def test_what_a_handler_raised_is_one_short_line_whatever_the_module_sends():
+    one = session()
+    shouting = wire.encode(wire.DONE, 7, head=b"\x1b[2J\xff\n") + wire.encode(wire.DONE, 8, head=b"x" * 60_000)
+
+    (_, escaped), (_, cut) = one.receive(shouting, 0).done
+    assert escaped == "\\x1b[2J\\xff\\n"
+    assert cut == "x" * 1_000 + "…"
+
+
 def test_reports_are_told_apart_and_their_content_is_left_to_the_twin():
     stream = wire.encode(wire.REPORT, 1, body=b'{"a":{"b":null}}') + wire.encode(wire.REPORT, 2, body=b"[1]")
 
