@@ -12,7 +12,7 @@ from processes import write_bytes
 
 _IMAGE_BYTES = 256 * 1024 * 1024
 _SECTOR_BYTES = 512
-_SECTORS_WRITTEN = 6  # the seventh field of /sys/block/<device>/stat
+_SECTORS_WRITTEN, _FLUSHES = 6, 15  # the seventh and the sixteenth field of /sys/block/<device>/stat
 _OPTIONS = "lazy_itable_init=0,lazy_journal_init=0"  # otherwise ext4 writes on by itself after mounting
 
 
@@ -41,8 +41,15 @@ class Device:
         if not self._name:
             return write_bytes(pids)
         _run("sync", "--file-system", self.directory)
+        return self._counter(_SECTORS_WRITTEN) * _SECTOR_BYTES
+
+    def flushes(self) -> int:
+        """Return how often the device was told to flush its cache; 0 where there is no device of its own."""
+        return self._counter(_FLUSHES) if self._name else 0
+
+    def _counter(self, field: int) -> int:
         with open(f"/sys/block/{self._name}/stat") as stream:
-            return int(stream.read().split()[_SECTORS_WRITTEN]) * _SECTOR_BYTES
+            return int(stream.read().split()[field])
 
     def _mount(self) -> None:
         with open(self._image, "wb") as stream:

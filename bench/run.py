@@ -20,7 +20,7 @@ import report
 HERE = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(HERE, "results.json")
 PAGE = os.path.join(HERE, "..", "docs", "benchmarks.md")
-BENCHMARKS = ("start", "footprint", "throughput", "writes", "flood")
+BENCHMARKS = ("start", "footprint", "throughput", "writes", "flood", "queueing")
 
 
 def main() -> int:
