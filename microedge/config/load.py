@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from microedge.config.document import HIDDEN, MISSING, Words, open_document
 from microedge.config.model import (
+    PRIORITY_RULES,
     RESERVED_NAME,
     Config,
     DeviceConfig,
@@ -121,9 +122,13 @@ def _paths(table: TableReader, base: str) -> PathsConfig:
 
 
 def _store(table: TableReader) -> StoreConfig:
-    table.only(*STORE_RANGES)
+    table.only(*STORE_RANGES, "priorities", "live_lane")
     defaults = StoreConfig()
-    return StoreConfig(**{key: table.integer(key, getattr(defaults, key), span) for key, span in STORE_RANGES.items()})
+    return StoreConfig(
+        **{key: table.integer(key, getattr(defaults, key), span) for key, span in STORE_RANGES.items()},
+        priorities=table.choice("priorities", defaults.priorities, PRIORITY_RULES),
+        live_lane=table.boolean("live_lane", defaults.live_lane),
+    )
 
 
 def _modules(table: TableReader, around: Surroundings) -> dict[str, InstanceConfig]:

@@ -16,6 +16,9 @@ RESTART_POLICIES = (NEVER, ON_FAILURE, ON_UNHEALTHY, ALWAYS)
 NONE, FILE, MQTT = "none", "file", "mqtt"
 UPSTREAM_TYPES = (NONE, FILE, MQTT)
 
+STRICT, WEIGHTED = "strict", "weighted"
+PRIORITY_RULES = (STRICT, WEIGHTED)
+
 FORK, EXEC = "fork", "exec"
 LAUNCHES = (FORK, EXEC)
 
@@ -78,6 +81,8 @@ class StoreConfig:
     keep_free_mib: int = 128
     ttl_s: int = 7200  # -1: never
     linger_ms: int = 5000
+    priorities: str = STRICT
+    live_lane: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@
     loaded       entries read back from the rows before the backlog
     fresh        entries that are on no disk yet                     youngest
 
-Messages are leased from the left: loaded, then fresh, and fresh only once the backlog is empty. What is leased
-is therefore always older than what waits in the same line, whatever was acknowledged out of order: giving it back
-means putting it in front. A row leaves RAM when a commit has written it, except for what is leased at that moment,
-which is always its beginning: `handed` counts it, so that loading the row again skips it.
+Messages are leased from the left: loaded, then fresh, and fresh only once the backlog is empty, unless there is a live
+lane (`turns.py`). What is leased is therefore always older than what waits in the same deque, whatever was acknowledged
+out of order: giving it back means putting it in front. A row leaves RAM when a commit has written it, except for what
+is leased at that moment, which is always its beginning: `handed` counts it, so that loading the row again skips it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Entry:
 class Endpoint:
     """The lines of one endpoint, most urgent first. `is_dry`: nothing could be leased when it was last looked at."""
 
-    __slots__ = ("is_dry", "is_live", "is_upstream", "lines", "name")
+    __slots__ = ("is_dry", "is_live", "is_upstream", "lines", "live_turns", "name", "served")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -56,18 +56,8 @@ class Endpoint:
         self.lines: list[Line] = []
         self.is_live = False
         self.is_dry = True
-
-    @property
-    def is_anything_ready(self) -> bool:
-        """True when the next message is in RAM."""
-        for line in self.lines:
-            if line.loaded:
-                return True
-            if line.backlog or line.loading:
-                return False
-            if line.fresh:
-                return True
-        return False
+        self.live_turns = 0  # of the live lane since the backlog had one: see turns.py, as is
+        self.served = 0.0  # when the last message was due, on the clock of weighted priorities
 
     def line(self, priority: int) -> Line:
         """Return the line of `priority`, made on first use."""
@@ -83,7 +73,7 @@ class Endpoint:
 class Line:
     """See the top of this file. `epoch` changes when a load that is under way has become worthless."""
 
-    __slots__ = ("backlog", "endpoint", "epoch", "fresh", "loaded", "loading", "opened", "priority")
+    __slots__ = ("backlog", "due", "endpoint", "epoch", "fresh", "loaded", "loading", "opened", "priority")
 
     def __init__(self, endpoint: Endpoint, priority: int) -> None:
         self.endpoint = endpoint
@@ -94,6 +84,7 @@ class Line:
         self.loaded: deque[Entry] = deque()
         self.fresh: deque[Entry] = deque()
         self.epoch = 0
+        self.due = 0.0  # when its next message is, on the clock of weighted priorities
 
     @property
     def is_blocked(self) -> bool:

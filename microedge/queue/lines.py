@@ -10,16 +10,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from microedge.message import VOLATILE, Message, Target, Ticket
+from microedge.queue import turns
 from microedge.queue.letter import DeadLetter, Letter
 from microedge.queue.line import NEVER_MS, Endpoint, Entry, Line, Row
 from microedge.queue.losses import DROPPED, UNKNOWN, Counters, Gone, Losses, key_of
+from microedge.queue.turns import NO_LIMIT, STRICT_RULE, Lease, Rule
+from microedge.queue.turns import Limits as LeaseLimits
 from microedge.queue.volatile import VolatileBound
 
 _RECORD_BYTES = 64  # what a stored record adds to body and envelope, about
 REPLAYED = "replayed"  # a key of the counters on disk
 _MAX_TARGETS = 1024  # targets remembered; there are a few per route
-
-Lease = tuple[Ticket, Message]
 
 
 def stored_bytes(message: Message) -> int:
@@ -30,7 +31,8 @@ def stored_bytes(message: Message) -> int:
 class Lines:
     """The queue in RAM. Times are whole ms on the ledger's clock, which neither jumps nor restarts at boot."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: Rule = STRICT_RULE) -> None:
+        self.rule = rule
         self.endpoints: dict[str, Endpoint] = {}
         self.leased: dict[Ticket, Entry] = {}  # in the order of leasing, which is the order of every line
         self.settled: list[Message] = []
@@ -95,18 +97,12 @@ class Lines:
                 self.drop(entry, "evicted")
         return is_away
 
-    def lease(self, endpoint: Endpoint, max_messages: int, max_bytes: int, now_ms: int) -> list[Lease]:
-        """Return the next messages, the most urgent line first; empty when they have to be loaded first."""
-        taken: list[Lease] = []
-        room = max_bytes
-        for line in endpoint.lines:
-            if line.loaded:
-                room = self._take(line.loaded, taken, (max_messages, room, now_ms))
-            if room >= 0 and line.fresh and not line.backlog and not line.loading:
-                room = self._take(line.fresh, taken, (max_messages, room, now_ms))
-            if room < 0 or line.backlog or line.loading:
-                break
-        endpoint.is_dry = not endpoint.is_anything_ready
+    def lease(
+        self, endpoint: Endpoint, max_messages: int, max_bytes: int, now_ms: int, *, max_backlog: int = NO_LIMIT
+    ) -> list[Lease]:
+        """Return the next messages, by the rule; empty when they have to be loaded first."""
+        taken = turns.lease(endpoint, self.rule, LeaseLimits(max_messages, max_backlog, max_bytes, now_ms), self._take)
+        endpoint.is_dry = not turns.is_anything_ready(endpoint, self.rule)
         return taken
 
     def ack(self, tickets: Iterable[Ticket]) -> None:

@@ -22,6 +22,7 @@ from microedge.queue.committer import Committer
 from microedge.queue.gaps import FIRST_S, NEXT_S, GapRecords
 from microedge.queue.lines import Lines
 from microedge.queue.policy import Limits
+from microedge.queue.turns import NO_LIMIT, STRICT_RULE, Rule
 from microedge.reactor import Reactor, Timer
 
 TYPE_CHECKING = False
@@ -40,13 +41,14 @@ class QueueSettings:
     """Where the queue lives and what it may take. `max_bytes` counts database, WAL and damaged files set aside.
 
     `keep_free_bytes` of the file system stay free for others. `linger_ms` is how long a message may wait in RAM for its
-    acknowledgement before it is committed.
+    acknowledgement before it is committed. `rule` says whose turn it is.
     """
 
     file: str
     max_bytes: int
     keep_free_bytes: int
     linger_ms: int = 5000
+    rule: Rule = STRICT_RULE
 
 
 class QueueEvents(Protocol):
@@ -91,7 +93,7 @@ class MessageQueue:
         self._boot_id = boot_id
         self._page_limit = page_limit
         self._base_ms = 0
-        self._lines = Lines()
+        self._lines = Lines(settings.rule)
         self._gaps = GapRecords(self._lines.losses, os.urandom(6).hex())
         self._gap_timer: Timer | None = None
         self._told_ms = -int(NEXT_S * 1000)  # when gaps were told last
@@ -152,19 +154,23 @@ class MessageQueue:
         if not self._is_flush_due and (self._lines.notices or self._lines.settled):
             self._flush_soon()
 
-    def lease(self, endpoint: str, max_messages: int, max_bytes: int) -> list[tuple[Ticket, Message]]:
+    def lease(
+        self, endpoint: str, max_messages: int, max_bytes: int, *, max_backlog: int = NO_LIMIT
+    ) -> list[tuple[Ticket, Message]]:
         """Return the next messages of an endpoint, most urgent priority first, in order within each.
 
         At most `max_messages`, and `max_bytes` of them as IoT Edge counts a message, but always one. Empty when there
         is nothing, or when it has to be read from disk first: `queue_available` follows. Each stays leased until
-        `ack`, `set_aside` or `release`. Expired messages are dropped on the way.
+        `ack`, `set_aside` or `release`. Expired messages are dropped on the way. While a backlog
+        drains, `max_backlog` bounds those that do not come by the live lane.
         """
         point = self._lines.endpoints.get(endpoint)
         if point is None:
             return []
         now_ms = self._now_ms()
         records = self._lease_gaps(max_messages, now_ms) if endpoint == UPSTREAM else []
-        taken = records + self._lines.lease(point, max_messages - len(records), max_bytes, now_ms)
+        room = max_messages - len(records)
+        taken = records + self._lines.lease(point, room, max_bytes, now_ms, max_backlog=max_backlog)
         for line in point.lines:
             if line.backlog:
                 self._committer.load(line)

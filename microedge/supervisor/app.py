@@ -17,7 +17,7 @@ from dataclasses import replace
 import microedge
 from microedge.config.discovery import scan
 from microedge.config.load import find, load
-from microedge.config.model import Config
+from microedge.config.model import WEIGHTED, Config
 from microedge.config.places import bundled_modules_dir
 from microedge.config.plan import plan
 from microedge.errors import ConfigError
@@ -25,6 +25,7 @@ from microedge.hub.route import Route
 from microedge.hub.table import RouteTable
 from microedge.identity.store import IdentityStore
 from microedge.queue.queue import MessageQueue, QueueSettings, read_boot_id
+from microedge.queue.turns import Rule
 from microedge.supervisor.agent import Agent
 from microedge.supervisor.agent_reporter import AgentReporter
 from microedge.supervisor.commands import commands
@@ -178,7 +179,8 @@ class App:
         self.runtime.twins.open([one.module for one in self.runtime.identities.all() if one.removed])
         self.runtime.queue.open()
         self._use_routes(routes)
-        self.runtime.exchange.open(self.runtime.queue, self.runtime.connector)
+        runtime = self.runtime
+        runtime.exchange.open(runtime.queue, runtime.connector, has_live_lane=runtime.config.store.live_lane)
         self.control.open()
         self.watch.open()
         self.twin_watch.open()
@@ -274,6 +276,7 @@ def _queue_settings(config: Config, file: str) -> QueueSettings:
         max_bytes=store.max_mib * 1_048_576,
         keep_free_bytes=store.keep_free_mib * 1_048_576,
         linger_ms=store.linger_ms,
+        rule=Rule(is_weighted=store.priorities == WEIGHTED, has_live_lane=store.live_lane),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from microedge.hub.calls import Invocation
@@ -19,6 +20,7 @@ from microedge.message import JSON_ENCODING, JSON_TYPE, Envelope, Message, Ticke
 from microedge.names import UPSTREAM, input_endpoint
 from microedge.queue.queue import MessageQueue
 from microedge.reactor import Reactor
+from microedge.supervisor.drain_window import DrainWindow
 from microedge.supervisor.instance import Instance
 from microedge.supervisor.methods import Methods
 from microedge.supervisor.twins import Twins
@@ -32,6 +34,7 @@ _UNROUTED_MAX = 1_000  # a module may invent names of outputs without end
 _TWIN_CHANGES = "twin_changes"
 _MANUAL = "$cli"  # the module name of messages that a person sends; no instance can have it
 Listener = Callable[[Message], None]
+Batch = list[tuple[Ticket, Message]]
 
 
 class Exchange:
@@ -48,6 +51,7 @@ class Exchange:
         self._connector: Connector | None = None
         self._window = 0  # of the upstream; 0 while it takes nothing
         self._in_flight: set[Ticket] = set()
+        self._drain: DrainWindow | None = None  # where there is a live lane
         self._instances: dict[str, Instance] = {}  # by session id
         self._ports: dict[str, InputPort] = {}  # by endpoint
         self._port_owners: dict[str, Instance] = {}
@@ -68,8 +72,12 @@ class Exchange:
         """How many messages did not arrive, by reason: kept by the queue, over restarts."""
         return self._queue.dropped
 
-    def open(self, queue: MessageQueue, connector: Connector | None) -> None:
-        """Begin to exchange messages; `connector` None means that this device has no upstream."""
+    def open(self, queue: MessageQueue, connector: Connector | None, *, has_live_lane: bool = False) -> None:
+        """Begin to exchange messages; `connector` None means that this device has no upstream.
+
+        `has_live_lane`: of a backlog, only as much is sent at a time as does not hold up fresh messages.
+        """
+        self._drain = DrainWindow() if has_live_lane else None
         self._queue = queue
         self._connector = connector
         if connector is not None:
@@ -208,11 +216,15 @@ class Exchange:
             log.debug("upstream lost: %s; messages wait in the queue", reason)  # the connector says so to people
         self._window = 0
         self._in_flight.clear()
+        if self._drain is not None:
+            self._drain.lost()
         self._queue.set_live(UPSTREAM, False)
         self._queue.release(UPSTREAM)
 
     def upstream_delivered(self, tickets: Sequence[Ticket]) -> None:
         self._in_flight.difference_update(tickets)
+        if self._drain is not None:
+            self._drain.delivered(tickets, time.monotonic())
         self._queue.ack(tickets)
         self._serve_soon(UPSTREAM)
 
@@ -298,11 +310,21 @@ class Exchange:
         room = self._window - len(self._in_flight)
         if room <= 0 or self._connector is None:
             return
-        batch = self._queue.lease(UPSTREAM, room, _LEASE_BYTES)
+        if self._drain is None:
+            batch = self._queue.lease(UPSTREAM, room, _LEASE_BYTES)
+        else:
+            batch = self._lease_live(self._drain, room)
         if batch:
             self.clock.stamp(batch)
             self._in_flight.update(ticket for ticket, _ in batch)
             self._connector.publish(batch)
+
+    def _lease_live(self, drain: DrainWindow, room: int) -> Batch:
+        max_backlog = max(0, int(drain.messages) - len(self._in_flight))
+        batch = self._queue.lease(UPSTREAM, room, _LEASE_BYTES, max_backlog=max_backlog)
+        if batch:
+            drain.leased(batch[-1][0], time.monotonic())
+        return batch
 
     def _serve_input(self, endpoint: str) -> None:
         instance, port = self._port_owners.get(endpoint), self._ports.get(endpoint)

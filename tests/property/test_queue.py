@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.queue_rig import QueueRig, new_message
 
 from microedge.message import BATCHED, DURABILITIES, VOLATILE, Message, Ticket
+from microedge.queue.turns import Rule
 
 ENDPOINTS = ("$upstream", "/modules/a/inputs/b")
 
@@ -18,10 +19,12 @@ ENDPOINTS = ("$upstream", "/modules/a/inputs/b")
 class QueueMachine(RuleBasedStateMachine):
     """`expected` is what each line must still deliver, in order; after a crash some of it may come again."""
 
+    turns = Rule()
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.mkdtemp()
-        self.rig = QueueRig(self.directory).open()
+        self.rig = QueueRig(self.directory, rule=self.turns).open()
         self.sequence = 0
         self.accepted: dict[int, Message] = {}  # settled before the last crash or since
         self.lines: dict[tuple[str, int], list[int]] = {}  # every sequence ever appended, in order
@@ -150,5 +153,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.rig.queue.status()["messages"] == 0
 
 
+class FairMachine(QueueMachine):
+    """With weighted priorities and a live lane nothing is lost or handed out twice at a time, in whatever order."""
+
+    turns = Rule(is_weighted=True, has_live_lane=True)
+
+    def check_order(self, endpoint: str, leased: list[tuple[Ticket, Message]]) -> None:
+        held = {message.sequence for _, message in self.held[endpoint]}
+        assert not held & {message.sequence for _, message in leased}
+
+
+TestFairQueue = FairMachine.TestCase
+TestFairQueue.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from microedge.message import BATCHED, Envelope, Message, Ticket
 from microedge.queue.queue import MessageQueue, QueueSettings
+from microedge.queue.turns import STRICT_RULE, Rule
 from support.virtual_reactor import VirtualReactor
 
 UPSTREAM = "$upstream"
@@ -30,12 +31,15 @@ def new_message(
 class QueueRig:
     """Implements `QueueEvents`. `crash` goes on with a copy of the files as a power cut would have left them."""
 
-    def __init__(self, directory: object, *, max_bytes: int = 64 << 20, page_limit: int = 0) -> None:
+    def __init__(
+        self, directory: object, *, max_bytes: int = 64 << 20, page_limit: int = 0, rule: Rule = STRICT_RULE
+    ) -> None:
         self.reactor = VirtualReactor()
         self.root = str(directory)
         self.generation = 0
         self.max_bytes = max_bytes
         self.page_limit = page_limit
+        self.rule = rule
         self.boot_id = "boot-1"
         self.settled: list[Message] = []
         self.available: list[str] = []
@@ -49,7 +53,7 @@ class QueueRig:
 
     def new_queue(self) -> MessageQueue:
         return MessageQueue(
-            QueueSettings(self.file, self.max_bytes, 0),
+            QueueSettings(self.file, self.max_bytes, 0, rule=self.rule),
             self.reactor,
             self,
             clock=self.reactor.now_s,
