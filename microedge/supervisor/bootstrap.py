@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib.util
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ import socket
 import sys
 import time
 import traceback
+from importlib.machinery import SourceFileLoader
 
 from microedge.errors import ProtocolError
 from microedge.sdk.runner import read_start, run_module
@@ -55,6 +57,7 @@ def run(supervisor_pid: int) -> int:
     sock = socket.socket(fileno=IPC_FD)
     try:
         start = read_start(sock)
+        _compile_apart(start["image_dir"])
         _apply(start)
         _die_with(supervisor_pid)
     except (OSError, ValueError, ProtocolError):  # the boundary of the bootstrap: the module's log is the place
@@ -77,6 +80,35 @@ def _open_descriptors() -> list[int]:
         return [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
         return list(range(IPC_FD + 1, os.sysconf("SC_OPEN_MAX")))
+
+
+def _compile_apart(directory: str) -> None:
+    """Have a process of its own write the image's byte code where it is missing or old.
+
+    The compiler leaves up to 2 MB behind in the process that it works in. Not in lib/: installers compile.
+    """
+    if sys.dont_write_bytecode or not os.access(directory, os.W_OK):
+        return
+    files = [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".py")]
+    files = [file for file in files if _is_to_compile(file)]
+    if not files:
+        return
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    try:
+        for file in files:
+            SourceFileLoader("", file).get_code("")
+    finally:
+        os._exit(0)  # a mistake in the image is told by the module that imports it
+
+
+def _is_to_compile(file: str) -> bool:
+    try:
+        return os.stat(importlib.util.cache_from_source(file)).st_mtime < os.stat(file).st_mtime
+    except OSError:
+        return True
 
 
 def _text(fd: int) -> TextIO:
