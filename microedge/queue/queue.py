@@ -108,7 +108,7 @@ class MessageQueue:
     def open(self) -> None:
         """Open or create the database, read the index of what waits there, and start the writer thread.
 
-        Blocks: well under a second for a million messages; longer after an unclean stop, when a database of up to 32
+        Blocks: well under a second for a million messages; longer after an unclean stop, when a database of up to 8
         MiB is checked first. A damaged database is set aside, logged as an error and named in `status`.
 
         Raises:
