@@ -9,16 +9,7 @@ from typing import NamedTuple
 from microedge.errors import QueueError
 from microedge.queue import disk
 from microedge.queue.dead import DeadLetters
-from microedge.queue.jobs import (
-    WAITING,
-    WAITING_NEXT,
-    Commit,
-    Loaded,
-    NewRow,
-    Rescue,
-    Rescued,
-    stored_expiry_ms,
-)
+from microedge.queue.jobs import WAITING, WAITING_NEXT, Commit, Loaded, NewRow, Rescue, Rescued, stored_expiry_ms
 from microedge.queue.ledger import Ledger, carry_over
 from microedge.queue.letter import Letter, Selection
 from microedge.queue.line import NEVER_MS, Row
