@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 
 from microedge.errors import printable
@@ -52,7 +53,7 @@ class Job:
         if not isinstance(error, Exception):
             return False
         self._log.error("%s failed: %r", self.title, error)
-        traceback.print_exception(kind, error, trace)
+        traceback.print_exception(kind, error, own_trace(error))
         self.failure = printable(f"{type(error).__name__}: {error}", _ERROR_CHARS)
         return True
 
@@ -61,3 +62,12 @@ def is_async(function: object) -> bool:
     """True for an `async def`, without loading inspect (0.8 MiB resident)."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     return bool(getattr(code, "co_flags", 0) & 0x80)  # inspect.CO_COROUTINE
+
+
+def own_trace(error: BaseException) -> TracebackType | None:
+    """Return the traceback from the module's own frames on: those above them say nothing to its author."""
+    trace = error.__traceback__
+    above = (os.path.dirname(__file__), os.path.join(os.path.dirname(os.__file__), "asyncio"), "<frozen")
+    while trace is not None and trace.tb_next and trace.tb_frame.f_code.co_filename.startswith(above):
+        trace = trace.tb_next
+    return trace

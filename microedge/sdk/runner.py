@@ -18,7 +18,7 @@ import traceback
 from microedge import wire
 from microedge.errors import RemoteProtocolError, printable
 from microedge.sdk.client import ModuleClient
-from microedge.sdk.job import is_async
+from microedge.sdk.job import is_async, own_trace
 from microedge.sdk.link import HubGoneError, Link
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
@@ -131,12 +131,7 @@ def _guard(step: Callable[[], Any], *, on_error: int) -> tuple[Any, int]:
 
 
 def _explain(error: BaseException) -> None:
-    """Write the traceback from the module's own frames on: those above them say nothing to its author."""
-    trace = error.__traceback__
-    above = (os.path.dirname(__file__), os.path.join(os.path.dirname(os.__file__), "asyncio"), "<frozen")
-    while trace is not None and trace.tb_next and trace.tb_frame.f_code.co_filename.startswith(above):
-        trace = trace.tb_next
-    sys.stderr.write("".join(traceback.format_exception(type(error), error, trace)))
+    sys.stderr.write("".join(traceback.format_exception(type(error), error, own_trace(error))))
     sys.stderr.write(f"<3>{printable(f'{type(error).__name__}: {error}', 500)}\n")
     sys.stderr.flush()
 

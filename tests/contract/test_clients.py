@@ -247,7 +247,10 @@ def test_a_failed_message_says_why_and_what_was_sent_ahead_of_its_return_is_drop
 
     assert seen == ["a", "b"]
     assert hub.done == [(first, ""), (bad, "ValueError: too\\ncold"), (again, "")]
-    assert "<3>input commands: message s9-2 failed: ValueError" in capsys.readouterr().err
+    written = capsys.readouterr().err
+    assert "<3>input commands: message s9-2 failed: ValueError" in written
+    first_frame = written.partition("Traceback (most recent call last):\n")[2].splitlines()[0]
+    assert os.path.basename(__file__) in first_frame
 
 
 def test_a_message_waits_until_its_input_has_a_handler(started: Started) -> None:
