@@ -27,6 +27,7 @@ class Process:
         log_read, self._log_write = os.pipe()
         self._log_pipe = LogPipe(log_read, ring, reactor)
         self._out: list[bytes] = []
+        self.unsent_bytes = 0  # of those: they wait because the module does not read
         self._read: Callable[[], None] | None = None  # what takes what it sends
         self.is_open = True  # until we hang up
         self.is_paused = False  # not read: it sends faster than anybody could follow
@@ -36,11 +37,6 @@ class Process:
     def is_throttled(self) -> bool:
         """True while its output waits for its budget: it may stand still through no fault of its own."""
         return self._log_pipe.is_throttled
-
-    @property
-    def unsent_bytes(self) -> int:
-        """How much waits here because the module does not read."""
-        return sum(map(len, self._out))
 
     def spawn(self, launcher: Launcher, launch: str, start_frame: bytes, spawned: Callable[[int, str], None]) -> None:
         """Ask for the process; `spawned(pid, error)` is called later. START waits in the socket for it."""
@@ -84,6 +80,7 @@ class Process:
         if not self.is_open:
             return
         self._out.append(frame)
+        self.unsent_bytes += len(frame)
         if len(self._out) == 1:
             self._flush()
 
@@ -101,6 +98,7 @@ class Process:
         if self.is_open:
             self.is_open = False
             self._out.clear()
+            self.unsent_bytes = 0
             self._reactor.remove_reader(self._hub_end.fileno())
             self._reactor.remove_writer(self._hub_end.fileno())
             self._hub_end.close()
@@ -137,6 +135,7 @@ class Process:
             sent = 0
         except OSError:
             sent = len(data)  # it closed its end; `ended` says so
+        self.unsent_bytes = len(data) - sent
         if sent < len(data):
             self._out = [data[sent:]]
             self._reactor.add_writer(self._hub_end.fileno(), self._flush)
