@@ -16,7 +16,7 @@ _DESCRIPTION = "Run isolated Python modules on a small Linux device, with store 
 _EXIT_CODES = """\
 exit codes:
   0   done, all is well
-  1   failed; for status: a module is failed, unhealthy or in back-off, or the queue cannot write
+  1   failed; for status: a module is failed, unhealthy or in back-off, or the queue cannot write; for verify: a gap
   2   wrong arguments
   3   microedge is not running
   78  the configuration is wrong: edit it, see microedge check
@@ -30,7 +30,6 @@ first steps:
   microedge check                    is this device set up well?
 
 """
-
 
 _INIT = """\
   microedge init demo                              a simulated sensor and this device's own metrics, no broker
@@ -63,6 +62,12 @@ _TAIL = """\
   microedge tail                                   every message of every module
   microedge tail north/readings                    one output
   microedge tail north -n 1 --json                 the next message, for a program
+"""
+
+_VERIFY = """\
+  microedge verify                                 what this device has sent upstream, as its configuration says
+  microedge verify recording.jsonl --json          what mosquitto_sub -V 5 -q 1 -F %j has recorded
+  microedge verify --broker mqtt://broker.local --for 60
 """
 
 _SEND = """\
@@ -264,6 +269,15 @@ def _add_reading(verbs: _Verbs) -> None:
     tail = verbs.add_reading("tail", "tail:show", "show messages as modules send them, until Ctrl-C", _TAIL)
     tail.add_argument("source", metavar="NAME[/OUTPUT]", nargs="?", default="", help="one module or one output")
     tail.add_argument("-n", "--count", metavar="N", type=_whole, default=0, help="end after N messages")
+    verify = verbs.add_reading("verify", "verify:show", "find out whether messages were lost or came twice", _VERIFY)
+    verify.add_argument("source", metavar="FILE", nargs="*", help="recordings or directories; '-': standard input")
+    verify.add_argument("--broker", metavar="URL", help="listen to this broker, as mqtts://broker.local:8883")
+    verify.add_argument("--user", metavar="NAME", help="user name for --broker")
+    verify.add_argument("--password-file", metavar="FILE", help="file with the password for --broker")
+    verify.add_argument("--ca-file", metavar="FILE", help="authorities for --broker (default: the system's)")
+    verify.add_argument("--topic", metavar="FILTER", help="listen to this (default: all outputs of all modules)")
+    verify.add_argument("--for", metavar="S", type=_seconds, dest="for_s", help="listen for S seconds")
+    verify.add_argument("--idle", metavar="S", type=_seconds, dest="idle_s", help="end after S seconds without any")
     verbs.add_reading("version", "version:show", "print the version and where it is installed")
 
 
