@@ -1,9 +1,9 @@
 """The index of rows on disk, oldest first; pure.
 
 One row per commit is 120,000 rows in a week offline, and a Python object of each would take 27 MB of RAM. So the
-objects are made when somebody looks at them, from 32 bytes per row: only the oldest rows, which are read next, and
-those that are done in part are kept as objects. Merging small rows on disk instead was weighed: it would write every
-byte twice, which at ten messages per second wears the card a fifth more, and a damaged page would take more with it.
+objects are made when somebody looks at them, from 32 bytes per row: only rows that were given back, and those that
+are done in part, are kept as objects. Merging small rows on disk instead was weighed: it would write every byte twice,
+which at ten messages per second would wear the card about a fifth more, and a damaged page would take more with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from itertools import chain
 
-_AS_OBJECTS = 64  # of the oldest rows: what is loaded and given back again
 _SPARE = 1024  # entries of rows that have left are cut off when there are so many, and no more than half is left
 
 
@@ -54,7 +53,7 @@ class Backlog:
     """Rows in the order of their ids. To change one that came from here, use `change`: it may be a copy."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._oldest: deque[Row] = deque()
+        self._oldest: deque[Row] = deque()  # given back
         self._touched: dict[int, Row] = {}  # packed rows of which something is done
         self._begin = 0  # where the packed rows begin
         self._ids = array("q")
@@ -79,9 +78,6 @@ class Backlog:
 
     def append(self, row: Row) -> None:
         """Add the youngest row."""
-        if len(self._ids) == self._begin and len(self._oldest) < _AS_OBJECTS:
-            self._oldest.append(row)
-            return
         if row.done or row.handed:
             self._touched[row.id] = row
         self._ids.append(row.id)

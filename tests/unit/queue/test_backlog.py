@@ -49,6 +49,14 @@ def test_nothing_is_leased_any_more_when_all_was_taken_back():
     assert not any(row.handed for row in backlog)
 
 
+def test_rows_that_were_salvaged_stand_where_they_belong():
+    backlog = Backlog(map(new_row, (2, 5, 9)))
+
+    backlog.put_back(map(new_row, (7, 1)))
+
+    assert [row.id for row in backlog] == [1, 2, 5, 7, 9]
+
+
 def test_a_row_that_waits_takes_little_memory():
     tracemalloc.start()
     try:
