@@ -125,6 +125,8 @@ def queue_lines(queue: dict[str, Any], look: Look, *, extra_drops: dict[str, Any
     if queue.get("state") == "degraded":
         reason = clean(queue.get("reason") or "no reason given")
         lines += [look.paint(line, "red") for line in labelled(Look(look.width), "", f"degraded: {reason}")]
+    elif queue.get("reason"):  # what came of a damaged database
+        lines += labelled(look, "", clean(queue["reason"], 1000))
     drops = {**(queue.get("dropped") or {}), **(extra_drops or {})}
     words = dropped_words(drops)
     if words:

@@ -103,6 +103,7 @@ def test_the_upstream_is_told_in_words(upstream, words):
     [
         ({"max_bytes": 1 << 20}, "queue          empty; 0 B of 1.0 MiB on disk"),
         ({"state": "degraded", "reason": "disk is full"}, "               degraded: disk is full"),
+        ({"state": "ok", "reason": "database was damaged: ..."}, "               database was damaged: ..."),
     ],
 )
 def test_the_queue_is_told_in_words(queue, line):
