@@ -46,6 +46,7 @@ class Heritage(NamedTuple):
     """What a new database takes over from the old one at once."""
 
     boots: dict[int, tuple[str, int]]  # number -> boot id, ms that it was up
+    offsets_ms: dict[int, int]  # number -> what its wall clock was ahead of CLOCK_BOOTTIME, where that was known
     counters: Counters
     next_id: int
     next_letter: int
@@ -143,7 +144,7 @@ def read_heritage(file: str, roots: dict[str, int], boot_id: str, up_ms: int) ->
         notes = read_meta(image, roots["meta"])
         meta = {key: value for key, value in notes.items() if isinstance(value, int)}
         newest = _newest_row(image, roots["batch"])
-        boots = _read_boots(image, roots["boots"])
+        boots, offsets_ms = _read_boots(image, roots["boots"])
     finally:
         image.close()
     last_id = boot = at_ms = 0
@@ -155,19 +156,22 @@ def read_heritage(file: str, roots: dict[str, int], boot_id: str, up_ms: int) ->
     next_letter = meta.get("dead.next", _LETTER_LEAP)
     counters: Counters = {key: n for key, n in meta.items() if key.startswith(DROPPED) or key == "replayed"}
     counters.update((key, text) for key, text in notes.items() if key.startswith(GAP) and isinstance(text, str))
-    return Heritage(boots, counters, next_id, next_letter)
+    return Heritage(boots, offsets_ms, counters, next_id, next_letter)
 
 
-def _read_boots(image: Image, root: int) -> dict[int, tuple[str, int]]:
+def _read_boots(image: Image, root: int) -> tuple[dict[int, tuple[str, int]], dict[int, int]]:
     boots: dict[int, tuple[str, int]] = {}
+    offsets_ms: dict[int, int] = {}
     for _, _, cell in rows_of(image, root):
         with contextlib.suppress(ValueError):
             values = record(image, cell) if cell is not None else []
             if cell is not None and len(values) == 4:
-                boot_id, up_ms = values[1:3]
+                boot_id, up_ms, offset_ms = values[1:]
                 if isinstance(boot_id, str) and isinstance(up_ms, int) and cell.key > 0 <= up_ms:
                     boots[cell.key] = (boot_id, up_ms)
-    return boots
+                    if isinstance(offset_ms, int):
+                        offsets_ms[cell.key] = offset_ms
+    return boots, offsets_ms
 
 
 def _newest_row(image: Image, root: int) -> Stored | None:

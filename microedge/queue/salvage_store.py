@@ -43,9 +43,11 @@ class Rescuer:
         """
         return read_heritage(self._file_in(directory), roots(), boot_id, up_ms)
 
-    def to_inherit(self, boots: dict[int, tuple[str, int]], next_id: int, next_letter: int) -> Heritage:
+    def to_inherit(
+        self, boots: dict[int, tuple[str, int]], offsets_ms: dict[int, int], next_id: int, next_letter: int
+    ) -> Heritage:
         """Return what the next database takes over where that is known; the counters follow with a commit."""
-        return Heritage(boots, {}, next_id, next_letter)
+        return Heritage(boots, offsets_ms, {}, next_id, next_letter)
 
     def inherit(self, db: sqlite3.Connection, heritage: Heritage) -> None:
         """Write what a new database takes over from the one before.
@@ -54,9 +56,9 @@ class Rescuer:
             sqlite3.Error: nothing was written.
         """
         notes = {**heritage.counters, "next_id": heritage.next_id, "dead.next": heritage.next_letter, "clean": 0}
-        boots = [(number, boot_id, up_ms) for number, (boot_id, up_ms) in heritage.boots.items()]
+        boots = [(number, *boot, heritage.offsets_ms.get(number)) for number, boot in heritage.boots.items()]
         with transaction(db):
-            db.executemany("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, NULL)", boots)
+            db.executemany("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, ?)", boots)
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", notes.items())
 
     def unfinished(self, db: sqlite3.Connection) -> list[str]:

@@ -143,7 +143,8 @@ class Store:
         self.close()
         moved_to = disk.set_aside(self.file)
         if self._is_known:
-            self._heritage = self._salvager().to_inherit(self._boots, self._next_id, self.dead.next_number)
+            numbers = self._next_id, self.dead.next_number
+            self._heritage = self._salvager().to_inherit(self._boots, self._offsets_ms, *numbers)
         else:
             self._heritage = self._salvager().heritage(moved_to, self._boot_id, up_ms)
         self._is_marked = False
@@ -179,9 +180,9 @@ class Store:
         self._is_marked = True
         self._waiting = job.waiting
         self._next_id = max([self._next_id, *(new.row.id + 1 for new in job.rows)])
-        if has_uptime:
-            self._noted_up_ms = job.up_ms
-            self._note_offset(job.wall_offset_ms)
+        self._noted_up_ms = job.up_ms if has_uptime else self._noted_up_ms
+        if job.wall_offset_ms is not None:
+            self._offsets_ms[self._boot] = job.wall_offset_ms
 
     def raw(self, row_id: int) -> bytes:
         """Return the bytes of a row, b"" when it is gone. Raises sqlite3.Error when the database cannot be read."""
@@ -380,10 +381,6 @@ class Store:
         values = self._boot, self._boot_id, up_ms, offset_ms
         db.execute("INSERT OR REPLACE INTO boots VALUES (?, ?, ?, ?)", values)
         self._boots[self._boot] = (self._boot_id, up_ms)
-
-    def _note_offset(self, wall_offset_ms: int | None) -> None:
-        if wall_offset_ms is not None:
-            self._offsets_ms[self._boot] = wall_offset_ms
 
     def _columns(self, new: NewRow, waiting: int) -> tuple[object, ...]:
         data = new.encode(self._boot, self.base_ms, waiting)

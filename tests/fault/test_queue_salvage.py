@@ -12,6 +12,7 @@ import sqlite3
 import pytest
 from support.queue_rig import UPSTREAM, QueueRig, new_message
 
+from microedge.message import CORRECTED, UNSYNCED
 from microedge.queue.jobs import Loaded
 from microedge.queue.line import Row
 from microedge.queue.salvage_image import Image
@@ -213,6 +214,25 @@ def test_dead_letters_and_counters_survive(tmp_path):
     rig.stop()
 
     assert (status["dead"], status["dropped"]) == (5, {"poison": 5})
+
+
+def test_what_is_known_of_the_clocks_of_earlier_boots_survives(tmp_path):
+    rig = QueueRig(tmp_path).open()
+    message = new_message(1)
+    message.taken_ms, message.created_ms, message.time_quality = 5_000, 5_000, UNSYNCED
+    rig.queue.append(message, [(UPSTREAM, 9, -1)])
+    rig.advance(6)
+    rig.queue.clock_is_right(1_800_000_000_000)
+    closed(rig)
+    garbage(rig.file, 1)
+    rig.boot_id = "boot-2"
+
+    reopened(rig)
+    rig.pump()
+    ((_, salvaged),) = rig.lease()
+    rig.stop()
+
+    assert (salvaged.created_ms, salvaged.time_quality) == (1_800_000_005_000, CORRECTED)
 
 
 def test_what_is_left_says_what_came_of_it(tmp_path):

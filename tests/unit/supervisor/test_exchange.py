@@ -10,8 +10,9 @@ from support.modules_in_process import InProcessModule, Site
 from microedge import wire
 from microedge.config.model import INPUT_WINDOW
 from microedge.hub.inputs import MAX_FAILURES
-from microedge.message import Message
+from microedge.message import CORRECTED, Message
 from microedge.names import is_name
+from microedge.supervisor.wall_clock import WallClock, boot_ms
 
 TO_VALVE = 'FROM /messages/modules/probe/* INTO BrokeredEndpoint("/modules/valve/inputs/commands")'
 
@@ -211,6 +212,24 @@ def test_a_message_from_a_person_goes_to_the_input(site: Site, valve: InProcessM
     assert body == {"open": True}
     assert not is_name(module)  # no module can be called so
     assert message_id.endswith("-1")
+
+
+def test_a_message_of_1970_that_waits_is_put_right_when_it_is_delivered_after_the_clock_was_set(
+    site: Site, valve: InProcessModule
+):
+    seen: list[tuple[int, str]] = []
+    valve.client.on_input("commands", lambda message: seen.append((message.created_ms, message.time_quality)))
+    offset_ms = [-boot_ms()]  # the clock says 1970
+    is_set = [False]
+    site.exchange.clock = WallClock(wall=lambda: boot_ms() + offset_ms[0], synchronized=lambda: is_set[0])
+    site.exchange.send_to_input("valve", "commands", b"1", 60)
+    offset_ms[0], is_set[0] = 1_800_000_000_000, True
+    site.reactor.turn()
+    valve.module_runs()
+
+    ((created_ms, quality),) = seen
+    assert quality == CORRECTED
+    assert 0 <= created_ms - 1_800_000_000_000 <= boot_ms()
 
 
 def test_a_failure_of_one_input_does_not_hold_up_the_other_one():
