@@ -23,6 +23,7 @@ from microedge.config.reader import Range, TableReader
 from microedge.config.sections import INPUT_WINDOWS, read_desired, read_limits, read_permissions, read_supervision
 from microedge.config.upstream import Surroundings, clear_text_warning, read_upstream
 from microedge.errors import ConfigError, printable
+from microedge.message import DURABILITIES
 from microedge.names import DEVICE_RULE, IMAGE_RULE, NAME_RULE, is_device_id, is_image_name, is_name
 
 FILE_NAME = "microedge.toml"
@@ -46,6 +47,7 @@ INSTANCE_KEYS = (
     "autostart",
     "restart",
     "input_window",
+    "durability",
     "env",
     "desired",
     "limits",
@@ -160,6 +162,7 @@ def _instance(name: str, table: TableReader, around: Surroundings) -> InstanceCo
         supervision=supervision,
         permissions=read_permissions(table.table("permissions")),
         input_window=table.integer("input_window", None, INPUT_WINDOWS) if "input_window" in table else None,
+        durability=table.choice("durability", None, DURABILITIES) if "durability" in table else None,
         line=table.line,
     )
 

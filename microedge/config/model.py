@@ -132,6 +132,7 @@ class InstanceConfig:
     supervision: Mapping[str, Any] = field(default_factory=dict)
     permissions: Permissions = Permissions()
     input_window: int | None = None  # None: what the image says
+    durability: str | None = None  # of messages that do not say it themselves; None: batched
     line: int = field(default=0, compare=False)  # a moved table is not a changed one
 
 

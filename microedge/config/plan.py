@@ -18,6 +18,7 @@ from microedge.config.model import (
 )
 from microedge.config.reader import nearest
 from microedge.errors import ModuleImageError
+from microedge.message import BATCHED
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class InstancePlan:
     autostart: bool
     env: Mapping[str, str]
     input_window: int = INPUT_WINDOW  # messages sent to one input before the first of them is answered
+    durability: str = BATCHED  # of messages that do not say it themselves
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def _instance(name: str, image: Image, config: InstanceConfig | None) -> Instanc
         autostart=written.autostart is not False,
         env=written.env,
         input_window=written.input_window or image.input_window,
+        durability=written.durability or BATCHED,
     )
 
 

@@ -176,6 +176,7 @@ class MessageQueue:
                 self._committer.load(line)
         if self._lines.acks:
             self._committer.acked(now_ms)
+        self._tell_gaps_later()
         if self._lines.settled:
             self._flush()
         return taken

@@ -333,9 +333,8 @@ class Store:
 
     def _row(self, columns: tuple[int, ...], done: int) -> Row:
         row_id, n, expires_ms, boot, at_ms, size = columns
-        ledger = self._ledger
-        at = ledger.saw(boot, at_ms)
-        expires = NEVER_MS if expires_ms == STORED_NEVER_MS else ledger.base_ms(boot) + expires_ms
+        at = self._ledger.saw(boot, at_ms)
+        expires = NEVER_MS if expires_ms == STORED_NEVER_MS else self._ledger.base_ms(boot) + expires_ms
         row = Row(row_id, n, size, at, expires)
         if done:
             row.done = done & ((1 << n) - 1)
@@ -384,7 +383,6 @@ class Store:
 
     def _columns(self, new: NewRow, waiting: int) -> tuple[object, ...]:
         data = new.encode(self._boot, self.base_ms, waiting)
-        row, line = new.row, new.line
+        row, line, at_ms = new.row, new.line, max(0, new.row.at_ms - self.base_ms)
         expires_ms = stored_expiry_ms(row.expires_ms, self.base_ms)
-        at_ms = max(0, row.at_ms - self.base_ms)
         return row.id, line.endpoint.name, line.priority, row.n, expires_ms, self._boot, at_ms, data

@@ -17,7 +17,6 @@ import threading
 from contextlib import contextmanager
 
 from microedge.errors import LocalProtocolError
-from microedge.message import BATCHED
 from microedge.sdk.async_core import AsyncCore, end_of
 from microedge.sdk.core import FOREVER_S, GRACE_S
 from microedge.sdk.methods import no_answer
@@ -87,7 +86,7 @@ class AsyncModuleClient(AsyncCore):
         properties: dict[str, str] | None = None,
         content_type: str | None = None,
         ttl_s: int | None = None,
-        durability: str = BATCHED,
+        durability: str | None = None,
     ) -> int:
         """Send one message, as `ModuleClient.send`; with a full window, wait until the hub has acknowledged some.
 

@@ -10,7 +10,6 @@ import select
 import time
 
 from microedge import wire
-from microedge.message import BATCHED
 from microedge.sdk.core import FOREVER_S, GRACE_S, ClientCore
 from microedge.sdk.methods import no_answer
 
@@ -52,7 +51,7 @@ class ModuleClient(ClientCore):
         properties: dict[str, str] | None = None,
         content_type: str | None = None,
         ttl_s: int | None = None,
-        durability: str = BATCHED,
+        durability: str | None = None,
     ) -> int:
         """Send one message and return its sequence number, counted from 1 since the module started.
 
@@ -60,7 +59,7 @@ class ModuleClient(ClientCore):
         `application/json` and the encoding `utf-8` by itself. `ttl_s` limits how long it may wait for its receiver
         (None: as the route or the store says; -1: for ever). `durability` is "batched" (acknowledged when the
         upstream has it or the card has it, whichever comes first), "immediate" (committed at once) or "volatile"
-        (RAM only).
+        (RAM only); None: as the configuration says, which is "batched" unless it says otherwise.
 
         Nothing is durable when this returns: see `flush`. Never blocks while the window of 256 unacknowledged
         messages has room; then blocks until the hub acknowledges some.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from microedge import wire
 from microedge.errors import LocalProtocolError
+from microedge.message import BATCHED
 from microedge.sdk.inputs import InputBox
 from microedge.sdk.job import is_async
 from microedge.sdk.log import Log
@@ -39,7 +40,8 @@ class ClientCore:
         self.data_dir: str = start["data_dir"]
         self.log = Log(start["env"].get("LOG_LEVEL", "info"))
         self._is_stopping = False
-        self._window = Window(start["outputs"], start["window"], start["window_bytes"])
+        durability = start.get("durability", BATCHED)
+        self._window = Window(start["outputs"], start["window"], start["window_bytes"], durability=durability)
         self._twin = TwinPort(start)
         self._configure: Callable[[Any, dict[str, Any]], object] | None = None
         self._inputs = InputBox(start["inputs"], self.log)

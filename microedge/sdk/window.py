@@ -7,7 +7,7 @@ from collections import deque
 
 from microedge import wire
 from microedge.errors import LocalProtocolError
-from microedge.message import MAX_MESSAGE_BYTES, Envelope, encode_body
+from microedge.message import BATCHED, MAX_MESSAGE_BYTES, Envelope, encode_body
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without loading typing (0.6 MiB resident)
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ _pack, _SEND = wire.HEADER.pack, wire.SEND
 class Window:
     """`max_messages` may be unacknowledged, and `max_bytes`; a single message may be larger than those."""
 
-    def __init__(self, outputs: Iterable[str], max_messages: int, max_bytes: int) -> None:
+    def __init__(self, outputs: Iterable[str], max_messages: int, max_bytes: int, *, durability: str = BATCHED) -> None:
+        """`durability` is that of messages which do not say it themselves."""
         self.last = 0  # sequence number of the message that was sent last
         self._outputs = frozenset(outputs)
         self._max_messages = max_messages
         self._max_bytes = max_bytes
+        self._durability = durability
         self._unacknowledged: deque[tuple[int, int]] = deque()  # (sequence, bytes)
         self._unacknowledged_bytes = 0
         self._envelopes: dict[object, Envelope] = {}
@@ -40,7 +42,7 @@ class Window:
         content_type: str | None,
         *,
         ttl_s: int | None,
-        durability: str,
+        durability: str | None,
     ) -> tuple[bytes, bytes, int]:
         """Return head, body and size in bytes of a message that may be sent once there is room.
 
@@ -55,6 +57,8 @@ class Window:
             content_type = guessed_type
         elif content_type == "application/json" and not encoding:
             encoding = "utf-8"  # RFC 8259: JSON between systems is UTF-8; a route's $body asks for both
+        if durability is None:
+            durability = self._durability
         kind = (output, content_type, encoding, ttl_s, durability)
         envelope = self._envelopes.get((kind, tuple(properties.items()) if properties else ()))
         if envelope is None:

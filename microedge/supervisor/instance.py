@@ -363,6 +363,7 @@ class Instance:
             "data_dir": data_dir,
             "window": WINDOW,
             "window_bytes": WINDOW_BYTES,
+            "durability": self.plan.durability,
             "progress_s": hang_s / 3 if hang_s else _UNLIMITED_S,
         }
 

@@ -135,6 +135,7 @@ WRONG = [  # text, line, key, words
     ("[modules.N]", 1, "[modules.N] image", "add image to [modules.N]"),
     ("[modules.n]\nimage = '../x'", 2, "[modules.n] image", "the name of a module image"),
     ("[modules.n]\nautostart = 'no'", 2, "[modules.n] autostart", "true or false"),
+    ("[modules.n]\ndurability = 'ram'", 2, "[modules.n] durability", '"batched", "immediate" or "volatile"'),
     ("[modules.n]\ninput_window = 0", 2, "[modules.n] input_window", "a whole number of messages from 1 to 256"),
     ("[modules.n]\nrestart = 'allways'", 2, "[modules.n] restart", "did you mean always?"),
     ("[modules.n]\nrestart='never'\nsupervision={restart='never'}", 2, "[modules.n] restart", "expected one restart"),

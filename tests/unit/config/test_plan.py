@@ -83,6 +83,13 @@ def test_the_operator_overrides_the_window_of_the_image(written: int | None, ask
     assert instance.input_window == expected
 
 
+@pytest.mark.parametrize(("written", "expected"), [(None, "batched"), ("volatile", "volatile")])
+def test_messages_are_batched_unless_the_operator_says_otherwise(written: str | None, expected: str) -> None:
+    (instance,) = plan(config(InstanceConfig("n", "probe", durability=written)), discovery(image("probe"))).instances
+
+    assert instance.durability == expected
+
+
 def test_instances_start_by_their_order_then_by_name() -> None:
     late = image("a", supervision=Supervision(start_order=200))
 

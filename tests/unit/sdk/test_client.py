@@ -38,6 +38,23 @@ def test_a_dict_is_sent_as_json_and_says_so(hub: ModuleHub):
 
 
 @pytest.mark.parametrize(
+    ("start", "said", "expected"),
+    [
+        ({}, {}, "batched"),
+        ({"durability": "volatile"}, {}, "volatile"),
+        ({"durability": "volatile"}, {"durability": "batched"}, "batched"),
+        ({"durability": "immediate"}, {"durability": "volatile"}, "volatile"),
+    ],
+)
+def test_a_message_is_as_durable_as_the_configuration_says_unless_the_module_does(start, said, expected):
+    with ModuleHub(**start) as hub:
+        hub.client.send("readings", 1, **said)
+
+        ((_, _, _, head, _),) = hub.frames()
+        assert Envelope.decode(head).durability == expected
+
+
+@pytest.mark.parametrize(
     ("body", "content_type", "expected"),
     [
         (b"\x00\xff", None, ("", "", b"\x00\xff")),
