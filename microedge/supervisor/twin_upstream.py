@@ -161,9 +161,9 @@ def _parsed(data: bytes) -> object:
     try:
         return json.loads(data.decode(), parse_constant=_no_constant)
     except RecursionError as error:
-        raise TwinError(_WHERE, data[:40], "JSON of a few levels") from error
+        raise TwinError(_WHERE, printable(data, 40), "JSON nested at most 10 levels deep") from error
     except ValueError as error:  # no UTF-8, no JSON, or an integer of thousands of digits
-        raise TwinError(_WHERE, data[:40], f"a JSON object ({printable(error, 100)})") from error
+        raise TwinError(_WHERE, printable(data, 40), f"a JSON object ({printable(error, 100)})") from error
 
 
 def _no_constant(text: str) -> NoReturn:

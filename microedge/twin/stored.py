@@ -32,6 +32,7 @@ BOOKKEEPING = "microedge"
 _FORMAT = 1
 _DEEP = Words("(brackets nested too deeply)")
 _LIVELY = ("version", "connectionState", "lastActivityTime", BOOKKEEPING)  # change without anybody editing them
+_MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)  # a part is missing, or of another kind
 _NOTE = "tags and properties.desired may be edited; everything else is refused and put back"
 
 
@@ -98,15 +99,15 @@ def parse(data: bytes, running: Stored | None = None) -> Stored:
     try:
         is_ours = _checksum(document) == bookkeeping["checksum"]
         tags, desired = document["tags"], properties_of(document["properties"]["desired"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except _MISSHAPEN as error:
         raise _without_a_part(document, text) from error
     except RecursionError as error:
-        raise TwinError("", _DEEP, "JSON of a few levels") from error
+        raise TwinError("", _DEEP, "JSON nested at most 10 levels deep") from error
     if not is_ours:
         _refuse_edit(document, text, running)
     try:
         return _stored(document, tags, desired, text)
-    except (KeyError, TypeError, AttributeError) as error:
+    except _MISSHAPEN as error:
         raise TwinError(BOOKKEEPING, Words("(incomplete)"), "what microedge wrote there") from error
 
 
@@ -145,7 +146,7 @@ def _parsed(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise TwinError("", Words(f"({error.msg})"), "JSON", line=error.lineno) from error
     except RecursionError as error:
-        raise TwinError("", _DEEP, "JSON of a few levels") from error
+        raise TwinError("", _DEEP, "JSON nested at most 10 levels deep") from error
     except ValueError as error:  # an integer of thousands of digits, or one of the constants that are no JSON
         raise TwinError("", Words(f"({error})"), "JSON") from error
     if not isinstance(document, dict):

@@ -77,6 +77,20 @@ def test_a_file_without_one_of_its_parts_is_refused(key):
         parse(json.dumps(document).encode())
 
 
+@pytest.mark.parametrize("value", [None, True, 5, 1.5, "x", [], ["x"], [["a", 1]], {}])
+@pytest.mark.parametrize(
+    "path", ["deviceId", "properties", "properties.desired", "properties.reported", "microedge", "microedge.layers"]
+)
+def test_a_file_with_a_part_of_another_kind_is_refused(path, value):
+    document = json.loads(text_of(twin_with_everything()))
+    *above, key = path.split(".")
+    holder = document[above[0]] if above else document
+    holder[key] = value
+
+    with pytest.raises(TwinError):
+        parse(json.dumps(document).encode())
+
+
 @pytest.mark.parametrize("key", ["checksum", "layers", "tags", "history", "revision", "blame", "format"])
 def test_bookkeeping_without_one_of_its_parts_is_refused(key):
     document = json.loads(text_of(twin_with_everything()))
