@@ -26,6 +26,7 @@ from microedge.supervisor.prctl import set_process_name
 
 PACKET_BYTES = 16_384
 _PRELOAD = (  # what nearly every module meets sooner or later: shared if it is here, private to each if it is not
+    "microedge.supervisor.bootstrap",  # first, so that what every module writes to lies close together
     "_strptime",
     "array",
     "datetime",
@@ -37,7 +38,6 @@ _PRELOAD = (  # what nearly every module meets sooner or later: shared if it is 
     "linecache",
     "math",
     "microedge.message",
-    "microedge.supervisor.bootstrap",
     "random",
     "re",
     "stat",
