@@ -42,8 +42,8 @@ def test_turns_are_given_by_the_rule(rule, waiting, count, expected):
 
 
 def test_a_line_that_was_idle_has_saved_nothing_up():
-    lines = filled(WEIGHTED, {9: 100})
-    take(lines, 100)
+    lines = filled(WEIGHTED, {8: 1, 9: 100})
+    take(lines, 101)
     for priority in (8, 9):
         for _ in range(30):
             lines.append(new_message(priority), [(UPSTREAM, priority, -1)], 0)
