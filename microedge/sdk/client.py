@@ -111,7 +111,7 @@ class ModuleClient(ClientCore):
             TwinError: the hub refuses it, because it breaks a limit of the twin (`path`, `got` and `expected` say
                 where and why). Nothing was changed.
             TypeError: the patch holds something that JSON cannot express.
-            ValueError: it exceeds 128 KiB of JSON, or a number in it is not finite.
+            ValueError: it exceeds 128 KiB of JSON or 100 levels, or a number in it is not finite.
             HubGoneError: the supervisor is gone.
         """
         request, frame = self._twin.ask(patch)
@@ -135,7 +135,7 @@ class ModuleClient(ClientCore):
 
         Raises:
             TypeError: the payload holds something that JSON cannot express.
-            ValueError: the payload exceeds 128 KiB, or a time is out of its range.
+            ValueError: the payload exceeds 128 KiB or 100 levels, or a time is out of its range.
             HubGoneError: the supervisor is gone.
         """
         times = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}

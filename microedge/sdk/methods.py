@@ -74,7 +74,7 @@ class MethodPort:
 
         Raises:
             TypeError: the payload holds something that JSON cannot express.
-            ValueError: it exceeds 128 KiB, or a time is out of its range.
+            ValueError: it exceeds 128 KiB or 100 levels, or a time is out of its range.
         """
         check_timeouts(timeout_s, connect_timeout_s)
         body = encode_payload(payload)

@@ -87,7 +87,7 @@ class TwinPort:
 
         Raises:
             TypeError: the patch holds something that JSON cannot express.
-            ValueError: it exceeds 128 KiB, or a number in it is not finite.
+            ValueError: it exceeds 128 KiB or 100 levels, or a number in it is not finite.
         """
         body = encode_payload(patch)
         request = self._requests.begin()
