@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from microedge.errors import printable
 from microedge.reactor import Reactor
 from microedge.supervisor.held_twin import SAVE, HeldTwin
 
@@ -252,3 +253,5 @@ def _carry_out(job: _Job) -> _Outcome:
         return _Outcome(file.read_edit())  # edited in this very moment
     except OSError as error:
         return _Outcome(error=str(error.strerror or error))
+    except ValueError as error:  # no twin holds what JSON or UTF-8 cannot write; if one did, the others are still saved
+        return _Outcome(error=printable(error))

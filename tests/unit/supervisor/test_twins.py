@@ -556,7 +556,7 @@ def test_our_own_writes_are_no_edits(world: World, module: Module):
     world.settle()
 
     assert module.frames() == []
-    assert [entry["origin"] for entry in world.twins.find("probe").history.changes] == ["file", "cli"]
+    assert [entry["origin"] for entry in world.twins.find("probe").history.changes] == ["configuration", "cli"]
 
 
 @pytest.mark.parametrize(
@@ -663,6 +663,20 @@ def test_a_full_card_is_said_once_tried_again_and_forgotten(
     assert world.status() == ""
     assert world.reported_on_disk()["a"] == 1
     assert world.on_disk()["properties"]["desired"]["mode"] == "fast"
+
+
+def test_a_twin_that_no_file_can_hold_keeps_no_other_from_the_card(world: World, module: Module):
+    world.twins.follow([configured({"unit": "C"}), replace(configured(), name="probe2")])
+    world.settle()
+    odd = world.twins.find("probe")
+    odd._last_activity = "\ud800"  # half a surrogate pair, which JSON can say and UTF-8 cannot
+    world.twins.patch_desired("probe", {"mode": "fast"})
+    world.twins.patch_desired("probe2", {"mode": "fast"})
+    world.settle()
+
+    assert "surrogates not allowed" in world.status()
+    assert world.on_disk("probe2")["properties"]["desired"]["mode"] == "fast"
+    odd._last_activity = ""
 
 
 def test_modules_report_on_a_full_card_even_before_anything_was_reserved(world: World, monkeypatch: pytest.MonkeyPatch):
