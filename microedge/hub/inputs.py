@@ -56,6 +56,11 @@ class InputPort:
         """How many more messages may be sent ahead now."""
         return self._window - len(self._in_flight) if self._in_flight_bytes < WINDOW_BYTES else 0
 
+    @property
+    def room_bytes(self) -> int:
+        """How many more bytes of bodies may be sent ahead now; one message goes whatever its size."""
+        return max(1, WINDOW_BYTES - self._in_flight_bytes)
+
     def deliver(self, delivery: int, ticket: Ticket, message: Message) -> bytes:
         """Return the frame that carries this message, and remember it as under way.
 

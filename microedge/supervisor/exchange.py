@@ -331,7 +331,7 @@ class Exchange:
         if instance is None or port is None or port.room <= 0 or endpoint in self._paused:
             return
         frames = []
-        batch = self._queue.lease(endpoint, port.room, _LEASE_BYTES)
+        batch = self._queue.lease(endpoint, port.room, port.room_bytes)
         self.clock.stamp(batch)
         for ticket, message in batch:
             delivery = self._next_delivery

@@ -64,6 +64,16 @@ def test_a_number_of_messages_and_of_bytes_is_sent_ahead_and_no_more():
     assert other.room == WINDOW
 
 
+def test_what_is_sent_ahead_at_once_fits_the_bytes_that_are_left():
+    one = port()
+    assert one.room_bytes == WINDOW_BYTES
+    one.deliver(1, 1, message(1, b"x" * 1_000))
+    assert one.room_bytes == WINDOW_BYTES - 1_000
+    one.deliver(2, 2, message(2, b"x" * WINDOW_BYTES))
+
+    assert one.room_bytes == 1
+
+
 def test_a_failure_forgets_what_was_sent_ahead_and_brings_it_again_after_a_growing_pause():
     one = port()
     one.deliver(50, 150, message(2))
