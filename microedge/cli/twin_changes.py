@@ -13,7 +13,7 @@ from microedge.cli.units import clock, count
 from microedge.twin.document import leaves, properties_of
 from microedge.twin.history import dotted
 
-_ORIGIN_WORDS = {"cli": "command line", "file": "file", "default": "image default"}
+_ORIGIN_WORDS = {"cli": "command line", "file": "edited file", "default": "image default"}
 _NAMED = 3  # changes that the answer names; more are counted
 _VALUE_COLUMNS = 40
 

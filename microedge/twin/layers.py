@@ -28,6 +28,7 @@ DEFAULT, CONFIGURATION, LOCAL, UPSTREAM = "default", "configuration", "local", "
 NAMES = (DEFAULT, CONFIGURATION, LOCAL, UPSTREAM)  # lowest first
 
 FROM_DEFAULT, FROM_FILE, FROM_CLI, FROM_UPSTREAM = "default", "file", "cli", "upstream"
+FROM_CONFIGURATION = "configuration"  # microedge.toml, where "file" is the twin's own: in the history
 LAYER_OF = {FROM_FILE: LOCAL, FROM_CLI: LOCAL, FROM_UPSTREAM: UPSTREAM}  # where a change from this origin goes
 
 _ABSENT = object()

@@ -15,7 +15,7 @@ from microedge.patch import diff, same
 from microedge.twin import state as steps
 from microedge.twin.document import VERSION
 from microedge.twin.history import Entry, History, differences, dotted
-from microedge.twin.layers import CONFIGURATION, DEFAULT, FROM_DEFAULT, FROM_FILE
+from microedge.twin.layers import CONFIGURATION, DEFAULT, FROM_CONFIGURATION, FROM_DEFAULT, FROM_FILE
 from microedge.twin.limits import DESIRED, REPORTED, TAGS, Part, check_document
 from microedge.twin.lines import line_of
 from microedge.twin.metadata import NEVER, utc_text
@@ -283,7 +283,7 @@ class Twin:
 
     def _reconcile(self, documents: Mapping[str, Mapping[str, Any]], now_ms: int) -> Effect:
         configured = documents.get(CONFIGURATION, {})
-        origin = FROM_DEFAULT if same(self.state.layers[CONFIGURATION], configured) else FROM_FILE
+        origin = FROM_DEFAULT if same(self.state.layers[CONFIGURATION], configured) else FROM_CONFIGURATION
         return self._take(lambda now: steps.replace_base(self.state, documents, now), DESIRED, origin, now_ms)
 
     def _take(self, step: Callable[[str], Step], part: Part, origin: str, now_ms: int) -> Effect:

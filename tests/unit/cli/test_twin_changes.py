@@ -12,7 +12,7 @@ from microedge.cli.twin_changes import newest, render_history, render_set
 NOW_S = twins.START_S + 8 * 60
 
 HISTORY = """\
-22:13:20.000 file: desired version 2
+22:13:20.000 configuration: desired version 2
   interval_s: (none) -> 10
   limits.min: (none) -> 0
   limits.max: (none) -> 35
@@ -79,7 +79,7 @@ def test_a_change_says_what_was_removed_and_how_much_is_left_out():
 def test_a_refusal_names_its_part(part, word):
     entry = {"time": "2023-11-14T22:13:20.000Z", "origin": "file", "part": part, "reason": "r", "count": 1}
 
-    assert render_history({"refusals": [entry]}, Look(80), NOW_S).startswith(f"22:13:20.000 file: {word} refused")
+    assert render_history({"refusals": [entry]}, Look(80), NOW_S).startswith(f"22:13:20.000 edited file: {word} refused")
 
 
 def test_a_clock_that_was_set_back_does_not_reorder_changes():

@@ -297,7 +297,17 @@ def test_a_configuration_that_does_not_fit_leaves_what_runs():
     effect = twin.reconcile({"a": 1}, {"b": "x" * 5000}, T0)
 
     assert (effect.changed, twin.document()) == (False, before)
-    assert twin.history.standing("file")["path"] == "properties.desired.b"
+    assert twin.history.standing("configuration")["path"] == "properties.desired.b"
+
+
+def test_a_configuration_that_fits_does_not_settle_a_refused_edit():
+    twin = new_twin({"a": 1}, {"b": 2})
+    with pytest.raises(TwinError):
+        twin.apply_edit(b"{", T0)
+    twin.reconcile({"a": 1}, {"b": 3}, T0)
+
+    assert twin.history.standing("file") is not None
+    assert [entry["origin"] for entry in twin.history.changes] == ["configuration", "configuration"]
 
 
 def test_a_new_twin_takes_the_defaults_if_the_configuration_does_not_fit():
