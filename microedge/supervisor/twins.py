@@ -272,6 +272,8 @@ class Twins:
                 held.problems[FILE] = "; ".join(opened.notes)
                 log.warning("twin of %s: %s", name, held.problems[FILE])
         self._held[name] = held
+        if name == AGENT:
+            held.twin.set_connected(True, _now_ms())  # it is us
         if not self.has_upstream:
             held.twin.replace_desired({}, "upstream", _now_ms())
         self._upstream.opened(held)

@@ -768,4 +768,5 @@ def test_microedges_own_twin_takes_reports_and_nothing_from_above(world: World):
     world.advance(1)
 
     assert dict(world.twins.find("$edgeAgent").desired) == {}
+    assert world.twins.find("$edgeAgent").connection_state == "Connected"
     assert world.published == [("$edgeAgent", {"modules": {"probe": {"exitCode": 0}}, "$version": 2})]
