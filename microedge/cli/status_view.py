@@ -100,6 +100,8 @@ def _upstream_lines(upstream: dict[str, Any], look: Look) -> list[str]:
     state = clean(upstream.get("state", ""))
     if state in _UPSTREAM_STYLES:
         lines[0] = lines[0].replace(f" {state}", " " + look.paint(state, _UPSTREAM_STYLES[state]), 1)
+    for problem in upstream.get("problems") or []:
+        lines += [look.paint(line, "yellow") for line in labelled(Look(look.width), "", clean(problem, 1000))]
     return lines
 
 

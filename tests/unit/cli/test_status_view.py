@@ -98,6 +98,13 @@ def test_the_upstream_is_told_in_words(upstream, words):
     assert upstream_words(upstream) == words
 
 
+def test_what_does_not_come_through_the_upstream_is_told_below_it():
+    upstream = {"type": "mqtt", "state": "connected", "problems": ["the broker lets nobody call methods from above"]}
+    text = render_status({**copy.deepcopy(STATUS), "upstream": upstream}, Look(120))
+
+    assert "\n               the broker lets nobody call methods from above\n" in text
+
+
 @pytest.mark.parametrize(
     ("queue", "line"),
     [
