@@ -82,7 +82,7 @@ class TwinStore:
         assert stored is not None
         twin = Twin.restored(self._device, instance, stored)
         if not loaded.is_current:
-            twin.must_save()
+            twin.skip_versions()
         try:
             desired, tags = twin.apply_stored_edit(stored, now_ms)
         except TwinError as error:

@@ -252,6 +252,18 @@ class Twin:
         self._change += 1
         self.urgent_change = self._change
 
+    def skip_versions(self) -> None:
+        """Go on behind every version that can have been given out in a file that is lost; this is its previous copy."""
+        state, skipped = self.state, 2 * _RESERVED_VERSIONS  # what it had reserved, and what waited for more
+        self.state = replace(
+            state,
+            desired=replace(state.desired, version=state.desired.version + skipped),
+            reported=replace(state.reported, version=state.reported.version + skipped),
+            version=state.version + 2 * skipped,
+            revision=state.revision + skipped,
+        )
+        self.must_save()
+
     def _stored(self) -> Stored:
         return Stored(
             device=self.device,

@@ -79,6 +79,26 @@ def test_a_damaged_file_costs_the_last_change_and_the_notes_say_so(store):
     ]
 
 
+def test_no_version_that_a_damaged_file_has_given_out_comes_again(store):
+    it = opened(store)
+    save(it)
+    for number in range(900):
+        it.twin.patch_reported({"n": number}, T0)
+    it.twin.patch_desired({"a": 2}, "cli", T0)
+    save(it)
+    for number in range(900):
+        it.twin.patch_reported({"n": number}, T0)
+    told = it.twin.state
+    with open(it.file.path, "r+b") as file:
+        file.truncate(100)
+
+    state = opened(store).twin.state
+    assert dict(state.desired.properties) == {"a": 1}
+    assert state.desired.version > told.desired.version
+    assert state.reported.version > told.reported.version
+    assert (state.version > told.version, state.revision > told.revision) == (True, True)
+
+
 def test_an_edit_made_while_nobody_ran_is_taken(store):
     save(opened(store))
     edit(opened(store), lambda document: document["properties"]["desired"].update(a=5))
