@@ -19,8 +19,35 @@ def test_a_call_that_is_in_order_has_no_problem():
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "x" * 100},
+        {"method": "x"},
+        {"payload": b""},
+        {"payload": b'"%b"' % (b"x" * (MAX_PAYLOAD_BYTES - 2))},
+        {"response_timeout_s": 5},
+        {"response_timeout_s": 300},
+        {"connect_timeout_s": 0},
+        {"connect_timeout_s": 300},
+    ],
+)
+def test_a_call_at_a_limit_has_no_problem(changes: dict[str, Any]):
+    assert Invocation(**{"module": "pump", "method": "on", **changes}).problem() == ""
+
+
+def test_without_times_a_call_waits_30_s_for_its_answer_and_not_for_the_module():
+    call = Invocation("pump", "on")
+
+    assert (call.response_timeout_s, call.connect_timeout_s) == (30, 0)
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"method": ""}, "method = ''"),
+        ({"response_timeout_s": 4.9}, "response timeout = 4.9: expected 5 to 300 seconds"),
+        ({"response_timeout_s": 301}, "response timeout = 301: expected 5 to 300 seconds"),
+        ({"connect_timeout_s": -1}, "connect timeout = -1: expected 0 to 300 seconds"),
         ({"module": "a b"}, "module = 'a b': expected a letter or digit"),
         ({"module": "$edgeHub"}, "module"),
         ({"module": None}, "module"),
