@@ -79,7 +79,9 @@ def test_a_change_says_what_was_removed_and_how_much_is_left_out():
 def test_a_refusal_names_its_part(part, word):
     entry = {"time": "2023-11-14T22:13:20.000Z", "origin": "file", "part": part, "reason": "r", "count": 1}
 
-    assert render_history({"refusals": [entry]}, Look(80), NOW_S).startswith(f"22:13:20.000 edited file: {word} refused")
+    assert render_history({"refusals": [entry]}, Look(80), NOW_S).startswith(
+        f"22:13:20.000 edited file: {word} refused"
+    )
 
 
 def test_a_clock_that_was_set_back_does_not_reorder_changes():
