@@ -138,6 +138,7 @@ _TWIN_SET = """\
   microedge twin set north interval_s= --unset on  removes both, also if the image or the configuration sets them
   microedge twin set north '{"limits": {"max": 3, "min": null}}'
   microedge twin set north --tags site=hall-3
+  microedge twin set north --reset interval_s      the value of image or configuration shows again
   microedge twin set north --replace '{}'          withdraws all that was set here, on the command line or by an edit
 
 a dot goes one level down; null removes; an array is replaced as a whole
@@ -374,10 +375,9 @@ def _add_twin(twin: _Verbs) -> None:
         part.add_argument(f"--{name}", dest="part", action="store_const", const=name, default="", help="this part only")
     change = twin.add("set", "twin:change", "change desired properties, or tags", _TWIN_SET)
     change.add_argument("name", metavar="NAME", help="a module instance")
-    change.add_argument(
-        "changes", metavar="KEY=VALUE", nargs="*", help="or one JSON object; '-' reads that from standard input"
-    )
+    change.add_argument("changes", metavar="KEY=VALUE", nargs="*", help="or one JSON object; '-' reads it from stdin")
     change.add_argument("--unset", metavar="KEY", action="append", default=[], help="remove KEY; may be repeated")
+    change.add_argument("--reset", metavar="KEY", action="append", default=[], help="withdraw what was set here")
     change.add_argument("--tags", action="store_true", help="change the tags, which the module does not see")
     change.add_argument("--replace", action="store_true", help="make this all that is set here, and withdraw the rest")
     history = twin.add_reading(

@@ -10,7 +10,7 @@ from typing import Any
 
 from microedge.cli.acting import given
 from microedge.cli.client import RefusedError
-from microedge.cli.failure import OK, CommandError
+from microedge.cli.failure import OK, USAGE, CommandError
 from microedge.cli.settings import client_of, file_of, state_directory
 from microedge.cli.terminal import clean, look_of, say
 from microedge.cli.twin_changes import newest, render_history, render_set
@@ -42,16 +42,20 @@ def change(args: Namespace) -> int:
         MicroedgeError: microedge is not running, or there is no such module.
     """
     words = [given(word) if word == "-" else word for word in args.changes]
-    patch = object_of(words[0]) if args.changes == ["-"] else patch_of(words, args.unset)
+    if args.reset and (words or args.unset or args.tags or args.replace):
+        raise CommandError("--reset beside another change", "give it alone, once for each key", USAGE)
+    patch = object_of(words[0]) if args.changes == ["-"] else patch_of(words, args.unset or args.reset)
     part = "tags" if args.tags else "desired"
+    how = {"reset": True} if args.reset else {"replace": args.replace}
     try:
-        result = client_of(args).request("twin_set", module=args.name, part=part, patch=patch, replace=args.replace)
+        result = client_of(args).request("twin_set", module=args.name, part=part, patch=patch, **how)
     except RefusedError as error:
         if not str(error.reply.get("path")).startswith(("properties", "tags")):  # there is no such module
             raise
         advice = f"nothing was changed; who says what: microedge twin get {clean(args.name, 80)} --blame"
         raise CommandError(str(error), advice, error.exit_code) from error
-    say(render_set(args.name, patch, {"part": part, **result}, is_whole=args.replace, look=look_of(sys.stdout)))
+    result = {"part": part, **how, **result}
+    say(render_set(args.name, patch, result, is_whole=args.replace, look=look_of(sys.stdout)))
     return OK
 
 

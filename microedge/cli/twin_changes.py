@@ -22,6 +22,8 @@ def render_set(name: str, patch: Mapping[str, Any], result: Mapping[str, Any], *
     """Return one line: what was asked for, the version that it has made, and whether the module has it."""
     is_tags = result.get("part") == "tags"
     asked = ("tags " if is_tags else "") + _asked(patch, look, is_whole=is_whole)
+    if result.get("reset"):
+        asked = f"{', '.join(clean(dotted(path)) for path, _ in leaves(properties_of(patch)))} withdrawn"
     if not result.get("changed"):
         asked = f"{asked}: as it was before"
     bag = "twin version" if is_tags else "desired version"

@@ -56,6 +56,7 @@ def _set(twins: Twins, request: Mapping[str, Any], reply: Reply) -> None:
     if part not in _PARTS:
         raise TwinError("part", part, f"one of {', '.join(_PARTS)}")
     is_whole = bool(request.get("replace"))
+    how = "reset" if request.get("reset") else "replace" if is_whole else "patch"
 
     def done(effect: Effect, is_told: bool) -> None:
         reply.result({"part": part, "version": effect.version, "changed": effect.changed, "delivered": is_told})
@@ -65,7 +66,7 @@ def _set(twins: Twins, request: Mapping[str, Any], reply: Reply) -> None:
     elif name == AGENT:
         raise TwinError("properties.desired", patch, "the name of a module: microedge itself has none")
     else:
-        twins.patch_desired(name, patch, done, is_whole=is_whole)
+        twins.patch_desired(name, patch, done, how=how)
 
 
 def _history(twins: Twins, request: Mapping[str, Any]) -> dict[str, Any]:

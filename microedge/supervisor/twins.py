@@ -158,16 +158,16 @@ class Twins:
 
     # --- What changes them ---
 
-    def patch_desired(self, name: str, document: object, done: Done = _nobody, *, is_whole: bool = False) -> Effect:
-        """Let a person change desired properties, or replace all that people have said.
+    def patch_desired(self, name: str, document: object, done: Done = _nobody, *, how: str = "patch") -> Effect:
+        """Let a person "patch" desired properties, "replace" all that people have said, or "reset" some of it.
 
         `done` is called when no crash can undo it any more, with the effect and whether the module was told.
 
         Raises:
             TwinError: there is no such twin, a limit is broken, or a key belongs to the upstream. Nothing was changed.
         """
-        held = self.held(name)
-        take = held.twin.replace_desired if is_whole else held.twin.patch_desired
+        held, twin = self.held(name), self.find(name)
+        take = {"patch": twin.patch_desired, "replace": twin.replace_desired, "reset": twin.reset_desired}[how]
         try:
             effect = take(document, "cli", _now_ms())
         except TwinError:
@@ -273,7 +273,7 @@ class Twins:
                 log.warning("twin of %s: %s", name, held.problems[FILE])
         self._held[name] = held
         if name == AGENT:
-            held.twin.set_connected(True, _now_ms())  # it is us
+            held.twin.set_connected(True, _now_ms())
         if not self.has_upstream:
             held.twin.replace_desired({}, "upstream", _now_ms())
         self._upstream.opened(held)

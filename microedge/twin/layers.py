@@ -73,6 +73,10 @@ class Layers:
         """
         return self.replaced({layer: _amended(self[layer], patch, self.merged(layer))})
 
+    def without(self, layer: str, patch: Mapping[str, Any]) -> Layers:
+        """Return the layers with `layer` silent about all that `patch` names: what is beneath shows again."""
+        return self.replaced({layer: _without(self[layer], patch)})
+
     def speaker(self, path: Path) -> str:
         """Return the highest layer that speaks about `path`; "" if none does."""
         return next((name for name in reversed(NAMES) if value_at(self[name], path, _ABSENT) is not _ABSENT), "")
@@ -123,6 +127,18 @@ def _amended(layer: Mapping[str, Any], patch: Mapping[str, Any], below: Mapping[
             result[key] = _amended(held, value, objects)
         else:  # a scalar or a null hid what is beneath, and an object in its place must go on hiding it
             result[key] = _hiding(objects, merge_patch({}, value))
+    return result
+
+
+def _without(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(document)
+    for key, value in patch.items():
+        held = result.get(key)
+        kept = _without(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else {}
+        if kept:
+            result[key] = kept
+        elif isinstance(held, Mapping) or not isinstance(value, Mapping):
+            result.pop(key, None)
     return result
 
 

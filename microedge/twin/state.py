@@ -93,6 +93,21 @@ def replace_desired(state: TwinState, document: object, origin: str, now: str) -
     return _with_documents(state, {layer: wanted}, origin, now)
 
 
+def reset_desired(state: TwinState, patch: object, origin: str, now: str) -> Step:
+    """Return the state with the layer of `origin` silent about all that `patch` names, whatever it says there.
+
+    A new version only if a desired value differs.
+
+    Raises:
+        TwinError: the patch, or what shows then, breaks a limit.
+    """
+    layer = LAYER_OF[origin]
+    layers = state.layers.without(layer, checked_patch(_own(patch), DESIRED))
+    if same(state.layers[layer], layers[layer]):
+        return Step(state, {})
+    return _with_documents(state, {layer: layers[layer]}, origin, now)
+
+
 def replace_base(state: TwinState, documents: Mapping[str, Mapping[str, Any]], now: str) -> Step:
     """Return the state with new defaults or a new configuration; a new version only if a desired value differs.
 

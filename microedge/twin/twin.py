@@ -168,6 +168,14 @@ class Twin:
         """
         return self._take(lambda now: steps.replace_desired(self.state, document, origin, now), DESIRED, origin, now_ms)
 
+    def reset_desired(self, patch: object, origin: str, now_ms: int) -> Effect:
+        """Let "cli", "file" or "upstream" say nothing more about what `patch` names: what is beneath shows again.
+
+        Raises:
+            TwinError: what shows then breaks a limit. Nothing was changed; the refusal is noted.
+        """
+        return self._take(lambda now: steps.reset_desired(self.state, patch, origin, now), DESIRED, origin, now_ms)
+
     def patch_reported(self, patch: object, now_ms: int) -> Effect:
         """Apply what the module reports.
 

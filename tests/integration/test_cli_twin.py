@@ -82,6 +82,11 @@ def test_json_of_the_history_is_both_lists_with_the_last_entries(fake, capsys):
         (["a=1", "--unset", "b.c"], "", {"part": "desired", "patch": {"a": 1, "b": {"c": None}}, "replace": False}),
         (["--tags", "a="], "", {"part": "tags", "patch": {"a": None}, "replace": False}),
         (["--replace", "{}"], "", {"part": "desired", "patch": {}, "replace": True}),
+        (
+            ["--reset", "a", "--reset", "b.c"],
+            "",
+            {"part": "desired", "patch": {"a": None, "b": {"c": None}}, "reset": True},
+        ),
         (["-"], '{"a": [1]}', {"part": "desired", "patch": {"a": [1]}, "replace": False}),
     ],
 )

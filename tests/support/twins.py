@@ -57,6 +57,8 @@ def set_in(twin: Twin, request: dict[str, object]) -> dict[str, object]:
     try:
         if request["part"] == "tags":
             effect = twin.patch_tags(patch, "cli", now_ms)
+        elif request.get("reset"):
+            effect = twin.reset_desired(patch, "cli", now_ms)
         elif request["replace"]:
             effect = twin.replace_desired(patch, "cli", now_ms)
         else:

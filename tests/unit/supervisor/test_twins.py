@@ -178,6 +178,19 @@ def test_a_change_by_hand_reaches_the_module_as_a_patch_with_its_nulls(world: Wo
     assert module.frames() == [("desired", 3, "patch", {"unit": None, "mode": "fast"})]
 
 
+def test_what_was_set_here_can_be_withdrawn_key_by_key(world: World, module: Module):
+    world.twins.patch_desired("probe", {"unit": "K", "interval_s": 1, "limits": {"max": 3, "min": 1}})
+    world.twins.upstream_desired("probe", b'{"interval_s": 9}')
+    world.twins.patch_desired("probe", {"unit": None, "interval_s": None, "limits": {"max": None}}, how="reset")
+    world.settle()
+    assert dict(world.twins.find("probe").desired) == {"interval_s": 9, "unit": "C", "limits": {"min": 1}}
+    world.twins.upstream_desired("probe", b"")
+    effect = world.twins.patch_desired("probe", {"unit": None, "nobody": {"said": None}}, how="reset")
+
+    assert world.twins.find("probe").desired["interval_s"] == 5
+    assert (effect.changed, effect.notification) == (False, None)
+
+
 def test_nobody_is_told_of_a_change_before_it_is_on_the_card(world: World, module: Module):
     told: list[tuple[int, bool]] = []
     for mode in ("fast", "slow"):
