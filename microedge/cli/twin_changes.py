@@ -28,7 +28,7 @@ def render_set(name: str, patch: Mapping[str, Any], result: Mapping[str, Any], *
         asked = f"{asked}: as it was before"
     bag = "twin version" if is_tags else "desired version"
     words = [asked, f"{bag} {result.get('version', '?')}"]
-    if not is_tags:
+    if not is_tags and (result.get("changed") or result.get("delivered")):
         words.append("delivered" if result.get("delivered") else "the module will get it when it runs")
     return look.plain(f"{clean(name)}: {'; '.join(words)}")
 

@@ -128,6 +128,11 @@ def test_history_is_cut_to_the_terminal_and_cleaned(width):
             "north: a = 1: as it was before; desired version 4; delivered",
         ),
         (
+            {"a": 1},
+            {"part": "desired", "version": 4, "changed": False, "delivered": False},
+            "north: a = 1: as it was before; desired version 4",
+        ),
+        (
             {"a": 1, "b": 2, "c": 3, "d": {"e": None}},
             {"part": "tags", "version": 9, "changed": True, "delivered": False},
             "north: tags 3 values set, 1 removed; twin version 9",
