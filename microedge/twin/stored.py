@@ -190,7 +190,33 @@ def _plain(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _check_kinds(document: Mapping[str, Any]) -> None:
+    """Accept a document whose parts are of the kinds that the twin counts on; TypeError otherwise.
+
+    The checksum tells accidents. This is for a file that another program wrote, checksum and all.
+    """
+    own, bags = document[BOOKKEEPING], document["properties"]
+    for holder, kind, keys in (
+        (document, str, ("deviceId", "moduleId", "lastActivityTime", "connectionState")),
+        (document, int, ("version",)),
+        (own, int, ("revision", "reportedCeiling")),
+        (own, dict, ("tags", "layers", "localOrigins", "blame")),
+        (own, list, ("history", "refusals")),
+        (bags["desired"], int, ("$version",)),
+        (bags["desired"], dict, ("$metadata",)),
+        (bags["reported"], int, ("$version",)),
+        (bags["reported"], dict, ("$metadata",)),
+    ):
+        for key in keys:
+            if type(holder[key]) is not kind:
+                raise TypeError(f"{key} = {holder[key]!r}: expected {kind.__name__}")
+    for one in (*own["layers"].values(), *own["blame"].values(), *own["history"], *own["refusals"]):
+        if type(one) is not dict:
+            raise TypeError(f"{one!r}: expected an object")
+
+
 def _stored(document: dict[str, Any], tags: Any, desired: Any, text: str) -> Stored:
+    _check_kinds(document)
     own, bags = document[BOOKKEEPING], document["properties"]
     layers = Layers(own["layers"])
     state = TwinState(

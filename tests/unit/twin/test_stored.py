@@ -7,7 +7,7 @@ import json
 import pytest
 
 from microedge.errors import TwinError
-from microedge.twin.stored import etag, parse
+from microedge.twin.stored import _checksum, etag, parse
 from microedge.twin.twin import Twin
 
 T0 = 1_700_000_000_000
@@ -86,6 +86,34 @@ def test_a_file_with_a_part_of_another_kind_is_refused(path, value):
     *above, key = path.split(".")
     holder = document[above[0]] if above else document
     holder[key] = value
+
+    with pytest.raises(TwinError):
+        parse(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, [1]])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "version",
+        "lastActivityTime",
+        "properties.desired.$version",
+        "properties.reported.$metadata",
+        "microedge.revision",
+        "microedge.reportedCeiling",
+        "microedge.blame",
+        "microedge.history",
+        "microedge.refusals",
+    ],
+)
+def test_a_file_of_another_program_with_a_right_checksum_is_looked_at_too(path, value):
+    document = json.loads(text_of(twin_with_everything()))
+    *above, key = path.split(".")
+    holder = document
+    for name in above:
+        holder = holder[name]
+    holder[key] = value
+    document["microedge"]["checksum"] = _checksum(document)
 
     with pytest.raises(TwinError):
         parse(json.dumps(document).encode())
