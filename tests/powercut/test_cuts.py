@@ -26,4 +26,5 @@ def test_no_real_cut_loses_what_was_settled():
 
 @pytest.mark.usefixtures("ext4")
 def test_real_cuts_see_the_difference_that_fsync_makes():
-    assert cut_for_real(5, synchronous="NORMAL")["violations"] != []
+    # A cut takes nothing when a checkpoint has just been there; on a busy machine that was so five times running.
+    assert any(cut_for_real(5, synchronous="NORMAL")["violations"] for _ in range(6))
