@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from powercut.device import WORKLOADS, live
@@ -48,27 +49,27 @@ def lives_of(subject: str, seed: int, count: int = 3) -> Iterator[Life]:
 
 def cut_lives(subject: str, seed: int, shares: dict[str, float], lives: int = 3) -> Report:
     """Run the lives of one seed and cut each of them."""
-    _be_quiet()
     states: Counter[str] = Counter()
     failures: list[str] = []
     count = 0
-    for life in lives_of(subject, seed, lives):
-        trial = Trial(life).run(shares)
-        states.update(trial.states)
-        failures += map(str, trial.failures)
-        count += 1
+    with _quiet():
+        for life in lives_of(subject, seed, lives):
+            trial = Trial(life).run(shares)
+            states.update(trial.states)
+            failures += map(str, trial.failures)
+            count += 1
     return Report(subject, dict(states), failures, lives=count)
 
 
 def suffer_faults(several: list[Fault], seed: int) -> Report:
     """Run with each of these faults, and cut the power afterwards."""
-    _be_quiet()
     failures: list[str] = []
-    for fault in several:
-        outcome = suffer(fault, seed)
-        trial = Trial(outcome.life).run(_FAULT_SHARES)
-        failures += [f"{outcome.life.name}: {outcome.text}"] if outcome.text else []
-        failures += map(str, trial.failures)
+    with _quiet():
+        for fault in several:
+            outcome = suffer(fault, seed)
+            trial = Trial(outcome.life).run(_FAULT_SHARES)
+            failures += [f"{outcome.life.name}: {outcome.text}"] if outcome.text else []
+            failures += map(str, trial.failures)
     return Report("faults", {}, failures, runs=len(several))
 
 
@@ -164,8 +165,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _be_quiet() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     log = logging.getLogger("microedge")  # a damaged file is logged as an error, thousands of times
-    log.propagate = False
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())
+    before, log.propagate = log.propagate, False
+    silence = logging.NullHandler()
+    log.addHandler(silence)
+    try:
+        yield
+    finally:
+        log.propagate = before
+        log.removeHandler(silence)
