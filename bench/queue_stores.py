@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import subprocess
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from microedge.supervisor.loop import Loop
 
 _ENDPOINT = "$upstream"
 _NEVER = -1
+_EPOCH_MS = 1_700_000_000_000
 _SESSION = "6f1c2a9be04d"  # one run of one module
 _LEASE = 100, 1 << 20  # what the connector to the upstream takes at once: messages, bytes
 
@@ -42,7 +44,8 @@ class Microedge:
         logging.disable(logging.WARNING)
         self.pids = [os.getpid()]
         self.file = os.path.join(directory, "queue.db")
-        self.settled = self.sequence = 0
+        self.settled = self.sequence = self._taken_ms = 0
+        self._dice = random.Random(3)  # a sensor that takes ten readings a second, about: equal times compress too well
         self.when_settled = self.when_available = lambda: None
         self.envelope = Envelope("readings", content_type="application/json", durability=durability)
         self.loop = Loop()
@@ -61,8 +64,9 @@ class Microedge:
 
     def append(self, body: bytes) -> None:
         self.sequence += 1
-        taken_ms, created_ms = time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000
-        message = Message(self.envelope, body, "probe", _SESSION, self.sequence, taken_ms, created_ms)
+        self._taken_ms += self._dice.randrange(95, 106)
+        created_ms = self._taken_ms + _EPOCH_MS
+        message = Message(self.envelope, body, "probe", _SESSION, self.sequence, self._taken_ms, created_ms)
         self.queue.append(message, [(_ENDPOINT, 9, _NEVER)])
 
     def put(self, bodies: Sequence[bytes]) -> None:
