@@ -399,7 +399,7 @@ def when_there_is_much(plan: Plan, is_long: bool) -> list[Row]:
         Row(f"{what}: files / payload", "", full["file_share"], {}, 0.5),
         Row(f"{offline}: RAM", "MB", long["rss_mb"], {}, None, {"all": long}),
         Row(f"{offline}: start", "s", long["open_s"], {}, 2),
-        Row(f"{offline}: bytes to disk per day", "MB", long["mb_per_day"], {}, None),
+        Row(f"{offline}, without the pauses between commits: bytes to disk per day", "MB", long["mb_per_day"], {}, None),
     ]
 
 

@@ -34,7 +34,8 @@ persist-queue (SQLiteAckQueue) commits every message by itself, whatever was ask
 wait for the disk in all cases: litequeue runs with synchronous=NORMAL, and Mosquitto, which keeps the messages of a
 client that is away, saves its whole database after each so many changes. CPU per message put is user and system time of
 the whole process, commits included, as microedge's main thread and writer spend it together. Here "the peer" is
-persist-queue.""",
+persist-queue. Each figure is of one run, not a median. A week is run through without the five seconds between commits,
+in which ext4 writes its journal: RAM and start are those of a week, the bytes per day are too few.""",
 }
 _HEAD = """# Benchmarks
 

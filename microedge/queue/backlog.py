@@ -2,8 +2,8 @@
 
 One row per commit is 120,000 rows in a week offline, and a Python object of each would take 27 MB of RAM. So the
 objects are made when somebody looks at them, from 32 bytes per row: only rows that were given back, and those that
-are done in part, are kept as objects. Merging small rows on disk instead was weighed: it would write every byte twice,
-which at ten messages per second would wear the card about a fifth more, and a damaged page would take more with it.
+are done in part, are kept as objects. Merging small rows on disk instead was weighed, not measured: it would write
+every byte twice, by our estimate a fifth more at ten messages per second, and a damaged page would take more with it.
 """
 
 from __future__ import annotations
