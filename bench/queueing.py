@@ -388,7 +388,7 @@ def at_a_pace(plan: Plan, is_long: bool) -> list[Row]:
 def when_there_is_much(plan: Plan, is_long: bool) -> list[Row]:
     count = plan.of(1_000_000, 50_000)
     full = on_a_device(million, count)
-    days = 7 if is_long or not plan.is_quick else 0.05
+    days = plan.of(7, 0) or 0.05
     long = on_a_device(week, int(days * _DAY_S), 5)
     what, offline = f"{count:,} of 100 B waiting", f"1/s of 100 B offline for {days:g} days"
     return [
@@ -399,7 +399,9 @@ def when_there_is_much(plan: Plan, is_long: bool) -> list[Row]:
         Row(f"{what}: files / payload", "", full["file_share"], {}, 0.5),
         Row(f"{offline}: RAM", "MB", long["rss_mb"], {}, None, {"all": long}),
         Row(f"{offline}: start", "s", long["open_s"], {}, 2),
-        Row(f"{offline}, without the pauses between commits: bytes to disk per day", "MB", long["mb_per_day"], {}, None),
+        Row(
+            f"{offline}, without the pauses between commits: bytes to disk per day", "MB", long["mb_per_day"], {}, None
+        ),
     ]
 
 
